@@ -1,0 +1,1 @@
+"""Timings against reference implementations, in one run: ``make bench``."""

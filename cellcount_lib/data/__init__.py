@@ -1,0 +1,1 @@
+"""Pictures with labels: the simulator, the datasets, and their download."""
