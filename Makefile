@@ -1,0 +1,74 @@
+# Two commands for a fresh machine with Python 3.11+, make and a C library:
+#   make book    the environment, the results of the simulator, the rendered book
+#   make test    the environment, then every check
+# A target that passed leaves a stamp in .make/ and is not run again until a file it reads changes
+# (`make -B test` runs everything again). An interrupted command goes on where it stopped.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STEP := @$(PYTHON) tools/step.py
+SUMMARY := @$(PYTHON) tools/step.py --summary
+
+LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' | sort)
+CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py
+SIMULATOR := $(shell find cellcount_lib/data -name '*.py' | sort)
+PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' | grep -v _build | sort)
+
+.DELETE_ON_ERROR:
+.PHONY: help book test lint bench install report clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+
+book: .make/book ## everything from nothing to the rendered book
+	$(SUMMARY)
+	@echo "Open book/_build/html/index.html"
+
+test: .make/lint .make/tests ## every check (lint, types, tests)
+	$(SUMMARY)
+
+lint: .make/lint ## ruff (lint, format) and mypy
+	$(SUMMARY)
+
+bench: .make/installed ## time everything against its reference implementation (a few minutes)
+	$(STEP) "Benchmarks" -- $(BIN)/python -m benchmarks.run
+
+install: .make/installed ## the environment only
+	$(SUMMARY)
+
+report: .make/installed ## the simulator against the published figures, measured again
+	$(STEP) "Calibration of the simulator" -- $(BIN)/cellcount simulate --report --csv results/calibration.csv
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) .make book/_build build *.egg-info
+
+.make/venv:
+	@mkdir -p .make
+	$(STEP) "Check Python" -- $(PYTHON) tools/check_python.py
+	$(STEP) "Create $(VENV)" -- $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+.make/installed: .make/venv pyproject.toml constraints.txt
+	$(STEP) "Install the packages (3 GB the first time)" -- \
+		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet \
+		-c constraints.txt -e ".[book,dev]"
+	@touch $@
+
+.make/lint: .make/installed $(CHECKED) pyproject.toml
+	$(STEP) "Lint" -- $(BIN)/ruff check .
+	$(STEP) "Format" -- $(BIN)/ruff format --check .
+	$(STEP) "Types" -- $(BIN)/mypy
+	@touch $@
+
+.make/tests: .make/installed $(CHECKED) pyproject.toml README.md environment.yml results/calibration.csv
+	$(STEP) "Tests" -- $(BIN)/python -m pytest -n 2 --dist loadfile
+	@touch $@
+
+results/calibration.csv: $(SIMULATOR) | .make/installed
+	$(STEP) "Calibration of the simulator" -- $(BIN)/cellcount simulate --report --csv $@
+
+.make/book: .make/installed $(PAGES) $(LIBRARY) results/calibration.csv tools/book_pages.py
+	$(STEP) "Figures and tables" -- $(BIN)/python tools/book_pages.py
+	$(STEP) "Render the book" -- $(BIN)/jupyter-book build book -W --keep-going -q
+	@touch $@

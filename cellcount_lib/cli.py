@@ -1,0 +1,143 @@
+"""The ``cellcount`` command.
+
+Every subcommand imports what it needs when it runs, so that ``cellcount --help`` answers at once.
+"""
+
+import csv
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellcount_lib.errors import CellcountError, InputError
+
+app = typer.Typer(
+    name="cellcount",
+    help="Count cells in fluorescence microscopy by segmentation: the commands behind the book.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def doctor(
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
+    ] = None,
+) -> None:
+    """Show this machine, the packages, the datasets, and what is missing for which job."""
+    from cellcount_lib.data.download import data_root
+    from cellcount_lib.doctor import report
+
+    for title, lines in report(data_root(root)):
+        typer.echo(f"\n{title}")
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, value in lines:
+            typer.echo(f"  {name:<{width}}  {value}")
+
+
+@app.command()
+def simulate(
+    out: Annotated[
+        Path | None,
+        typer.Argument(help="Folder to write: images/, labels/, index.csv. It must not exist."),
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 10,
+    style: Annotated[str, typer.Option(help="Style of the images.")] = "fnc-yellow",
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same bytes.")] = 0,
+    height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 1200,
+    width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 1600,
+    report: Annotated[
+        bool, typer.Option("--report", help="Draw 283 images and compare with the published data.")
+    ] = False,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="With --report: also write the table to this file.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes to use (default: all cores).")
+    ] = None,
+) -> None:
+    """Draw simulated pictures with labels, or report how close the simulator is to the real data.
+
+    The folder that it writes is a dataset: load it as folder:OUT.
+    """
+    if report == (out is not None):
+        raise InputError("give either a folder to write or --report, not both and not neither")
+    if report:
+        from cellcount_lib.data.calibration import write_report
+
+        write_report(csv_file, jobs=jobs, seed=seed)
+        return
+    assert out is not None
+    write_simulated(out, n=n, style=style, seed=seed, size=(height, width))
+    typer.echo(f"wrote {n} images to {out}; load them as folder:{out}")
+
+
+def write_simulated(out: Path, *, n: int, style: str, seed: int, size: tuple[int, int]) -> None:
+    """Write `n` simulated samples as a folder dataset, completely or not at all."""
+    import shutil
+    import tempfile
+
+    from tqdm import tqdm
+
+    from cellcount_lib.data.images import write_labels, write_png
+    from cellcount_lib.data.simulate import simulate as draw
+
+    if out.exists():
+        raise InputError(f"{out} exists already: name a new folder, or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        (part / "images").mkdir()
+        (part / "labels").mkdir()
+        with (part / "index.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["id", "image", "label", "n_cells", "labelling", "style", "seed"])
+            for index in tqdm(range(n), unit="image", disable=not sys.stderr.isatty()):
+                sample = draw(index, seed=seed, style=style, size=size)
+                name = f"{index:04d}.png"
+                write_png(part / "images" / name, sample.image)
+                write_labels(part / "labels" / name, sample.labels)
+                rows.writerow(
+                    [
+                        f"{index:04d}",
+                        f"images/{name}",
+                        f"labels/{name}",
+                        sample.count,
+                        sample.meta["labelling"],
+                        style,
+                        seed,
+                    ]
+                )
+        part.chmod(0o755)
+        os.replace(part, out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def register() -> None:
+    """Add the commands whose code lives beside what they command."""
+    from cellcount_lib.data.download_cli import download_command
+
+    app.command("download")(download_command)
+
+
+register()
+
+
+def main() -> None:
+    """Run the command; a CellcountError becomes one sentence and exit code 1."""
+    try:
+        app(standalone_mode=True)
+    except CellcountError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,128 @@
+"""What this machine has, and what is missing for which job: ``cellcount doctor``."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+# The packages whose versions decide a number, in the order a reader would ask for them.
+REPORTED = (
+    "cellcount-book",
+    "torch",
+    "torchvision",
+    "fastai",
+    "kornia",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "edt",
+    "pandas",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something a person wants to do, and what it needs."""
+
+    name: str
+    command: str
+    modules: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+JOBS = (
+    Job("use the library and the simulator", "cellcount simulate", ("numpy", "skimage", "edt")),
+    Job("download a dataset", "cellcount download", ("pooch", "tqdm")),
+    Job("train a model", "the library's models and losses", ("torch", "fastai", "kornia")),
+    Job("render the book", "make book", ("jupyter_book", "papermill"), ("make",), "book"),
+    Job("run the checks", "make test", ("pytest", "ruff", "mypy"), ("make",), "dev"),
+    Job("run on a SLURM cluster", "sbatch", ("snakemake",), ("sbatch", "squeue"), "hpc"),
+)
+
+
+def version(package: str) -> str | None:
+    """Installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def missing_for(job: Job) -> list[str]:
+    """What a job lacks on this machine, each with what to do about it."""
+    modules = [m for m in job.modules if importlib.util.find_spec(m) is None]
+    programs = [p for p in job.programs if shutil.which(p) is None]
+    todo = []
+    if modules:
+        target = f"cellcount-book[{job.extra}]" if job.extra else "cellcount-book"
+        todo.append(f"{', '.join(modules)} (pip install '{target}')")
+    todo += [f"the program {p}" for p in programs]
+    return todo
+
+
+def processor() -> str:
+    """Model name of the CPU and the cores this process may use."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores"
+
+
+def accelerators() -> list[str]:
+    """Name and memory of every GPU that torch can use (imports torch: about three seconds)."""
+    import torch
+
+    found = []
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        found.append(f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        found.append("Apple GPU (mps)")
+    return found
+
+
+def gib(size: float) -> str:
+    """Bytes as GiB with one decimal."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def report(root: Path) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Collect sections of (name, value) lines; `root` is the folder that holds the datasets."""
+    import psutil
+
+    from cellcount_lib.data.download import present
+
+    memory = psutil.virtual_memory()
+    disk = shutil.disk_usage(next(p for p in (root, *root.resolve().parents) if p.exists()))
+    has_torch = importlib.util.find_spec("torch") is not None
+    gpus = accelerators() if has_torch else ["unknown without torch"]
+    machine = [
+        ("Python", f"{platform.python_version()} ({sys.executable})"),
+        ("System", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("Processor", processor()),
+        ("GPU", "; ".join(gpus) or "none: training uses the processor"),
+        ("Memory", f"{gib(memory.available)} free of {gib(memory.total)}"),
+        ("Disk", f"{gib(disk.free)} free at {root.resolve()}"),
+    ]
+    packages = [(name, version(name) or "not installed") for name in REPORTED]
+    datasets = [(name, state) for name, state in present(root).items()]
+    jobs = []
+    for job in JOBS:
+        todo = missing_for(job)
+        jobs.append((job.name, f"missing: {'; '.join(todo)}" if todo else f"ready ({job.command})"))
+    return [
+        ("Machine", machine),
+        ("Packages", packages),
+        (f"Datasets in {root}", datasets),
+        ("What you can do here", jobs),
+    ]
