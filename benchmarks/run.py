@@ -1,0 +1,79 @@
+"""``make bench``: every timed claim against its reference, in one run, as one table of ratios.
+
+Torch and the numeric libraries are held to one thread where a claim says "one core". Targets that
+were missed are listed at the end; nothing is asserted, since a timing is a property of the machine.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Iterable
+
+from benchmarks.harness import Case, seconds
+
+TOPICS = ("weightmap", "postprocess", "matching", "threshold", "simulate")
+
+
+def collect(topics: Iterable[str]) -> list[Case]:
+    """Cases of the named topics, in order."""
+    return [case for topic in topics for case in importlib.import_module(f"benchmarks.{topic}").cases()]
+
+
+def measure(case: Case) -> dict[str, str]:
+    """Time one case and describe it as a row of text."""
+    ours, result = seconds(case.ours)
+    row = {"case": case.name, "ours": f"{ours:.4f} s", "reference": "-", "ratio": "-", "equal": "-"}
+    missed = []
+    if case.at_most_s is not None and ours > case.at_most_s:
+        missed.append(f"{ours:.3f} s > {case.at_most_s} s")
+    if case.reference is not None:
+        theirs, expected = seconds(case.reference, most=3)
+        row |= {"reference": f"{theirs:.4f} s", "ratio": f"{theirs / ours:.1f}x"}
+        if case.same is not None:
+            row["equal"] = "yes" if case.same(result, expected) else "NO"
+            if row["equal"] == "NO":
+                missed.append("results differ")
+        if case.at_least is not None and theirs / ours < case.at_least:
+            missed.append(f"{theirs / ours:.1f}x < {case.at_least}x")
+    aims = [f">= {case.at_least:g}x"] if case.at_least else []
+    aims += [f"<= {case.at_most_s:g} s"] if case.at_most_s else []
+    row |= {"aim": ", ".join(aims) or "-", "met": "no: " + "; ".join(missed) if missed else "yes"}
+    return row | {"reference is": case.reference_is or "-"}
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Rows as a Markdown table."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([row[c] for c in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("topics", nargs="*", help=f"any of: {', '.join(TOPICS)} (default: all)")
+    topics = parser.parse_args().topics or TOPICS
+    if unknown := set(topics) - set(TOPICS):
+        parser.error(f"unknown topic {', '.join(sorted(unknown))}; known: {', '.join(TOPICS)}")
+
+    from cellcount_lib.doctor import REPORTED, processor, version
+
+    print(f"{processor()}; Python {platform.python_version()}; one thread")
+    print("; ".join(f"{name} {version(name)}" for name in REPORTED if version(name)), "\n")
+    rows = []
+    for case in collect(topics):
+        print(f"  timing {case.name} ...", file=sys.stderr, flush=True)
+        rows.append(measure(case))
+    print(table(rows))
+    missed = [row for row in rows if row["met"] != "yes"]
+    print(f"\n{len(rows) - len(missed)} of {len(rows)} aims met.")
+    for row in missed:
+        print(f"  {row['case']}: {row['met']}")
+
+
+if __name__ == "__main__":
+    # Before numpy or torch start their thread pools: the claims are about one core.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    main()
