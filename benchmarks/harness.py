@@ -30,7 +30,9 @@ class Case:
     same: Callable[[Any, Any], bool] | None = None
 
 
-def seconds(function: Callable[[], Any], *, budget: float = 3.0, most: int = 7) -> tuple[float, Any]:
+def seconds(
+    function: Callable[[], Any], *, budget: float = 3.0, most: int = 7
+) -> tuple[float, Any]:
     """Median wall seconds over up to `most` calls within `budget` seconds, and the last result."""
     taken: list[float] = []
     result = None

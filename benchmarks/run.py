@@ -18,7 +18,8 @@ TOPICS = ("weightmap", "postprocess", "matching", "threshold", "simulate")
 
 def collect(topics: Iterable[str]) -> list[Case]:
     """Cases of the named topics, in order."""
-    return [case for topic in topics for case in importlib.import_module(f"benchmarks.{topic}").cases()]
+    modules = [importlib.import_module(f"benchmarks.{topic}") for topic in topics]
+    return [case for module in modules for case in module.cases()]
 
 
 def measure(case: Case) -> dict[str, str]:
@@ -51,7 +52,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("topics", nargs="*", help=f"any of: {', '.join(TOPICS)} (default: all)")
     topics = parser.parse_args().topics or TOPICS
     if unknown := set(topics) - set(TOPICS):

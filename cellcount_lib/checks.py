@@ -32,7 +32,7 @@ def _plane(name: str, value: Any) -> NDArray[Any]:
 
 
 def check_mask(name: str, value: Any) -> NDArray[np.bool_]:
-    """Return a boolean (H, W) mask; numbers are accepted when they are finite (> 0 is foreground)."""
+    """Return a boolean (H, W) mask; finite numbers are accepted, > 0 is foreground."""
     array = _plane(name, value)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{name}: expected finite values, found NaN or infinity")
