@@ -1,0 +1,69 @@
+import matplotlib as mpl
+
+mpl.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from cellcount_lib.errors import InputError
+from cellcount_lib.plots import FALSE, FOUND, MISSED, brighten, outline, show_matches
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+def vertices(ax):
+    """Corners of every drawn outline as {colour: [(xmin, xmax, ymin, ymax), ...]}."""
+    drawn = {}
+    for collection in ax.collections:
+        colour = to_hex(collection.get_edgecolor()[0]).upper()
+        for path in collection.get_paths():
+            x, y = path.vertices.T
+            drawn.setdefault(colour, []).append((x.min(), x.max(), y.min(), y.max()))
+    return drawn
+
+
+def test_brighten_is_a_gamma_curve_and_one_changes_nothing():
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
+    np.testing.assert_array_equal(brighten(image, gamma=1.0), image)
+    by_hand = np.rint(np.sqrt(image / 255.0) * 255)
+    np.testing.assert_array_equal(brighten(image), by_hand)
+    with pytest.raises(InputError, match="gamma"):
+        brighten(image, gamma=0)
+
+
+def test_touching_objects_keep_an_outline_each(ax):
+    labels = np.zeros((6, 10), int)
+    labels[2:4, 2:5] = 1
+    labels[2:4, 5:8] = 2
+    outline(ax, labels, colors=FOUND)
+    # half a pixel outside the pixel centres, because a pixel is a square around its centre
+    assert sorted(vertices(ax)[FOUND]) == [(1.5, 4.5, 1.5, 3.5), (4.5, 7.5, 1.5, 3.5)]
+
+
+def test_matches_have_three_kinds(ax):
+    true, pred = np.zeros((20, 30), int), np.zeros((20, 30), int)
+    true[2:6, 2:6], pred[2:6, 3:7] = 1, 5  # found
+    pred[2:6, 20:24] = 2  # false
+    true[12:16, 2:6] = 3  # missed
+    show_matches(ax, np.zeros((20, 30, 3), np.uint8), true, pred, np.array([[1, 5]]))
+    drawn = vertices(ax)
+    assert drawn == {
+        FOUND: [(2.5, 6.5, 1.5, 5.5)],
+        FALSE: [(19.5, 23.5, 1.5, 5.5)],
+        MISSED: [(1.5, 5.5, 11.5, 15.5)],
+    }
+
+
+def test_nothing_to_draw_and_wrong_shapes(ax):
+    empty = np.zeros((4, 4), int)
+    show_matches(ax, np.zeros((4, 4, 3), np.uint8), empty, empty, np.zeros((0, 2), int))
+    assert not ax.collections
+    with pytest.raises(InputError, match="same height and width"):
+        show_matches(ax, np.zeros((4, 5, 3), np.uint8), empty, empty, np.zeros((0, 2), int))
