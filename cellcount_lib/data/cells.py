@@ -1,0 +1,178 @@
+"""A cell of the simulator: how bright it is where, and which pixels a person would mark.
+
+A cell is a soma of irregular outline with a tapering halo, filled smoothly ("shaded") or with puncta
+("dotted"), with processes that leave it; the vocabulary is that of the challenges named in S0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cellcount_lib.data.fields import Field, Patch, radial, smooth_field, sprinkle, stroke, walk
+
+# Brightness on the outline relative to the middle: the marked outline of the real cells lies where the
+# brightness has fallen to about a quarter.
+EDGE = 0.27
+
+
+@dataclass(frozen=True)
+class CellLook:
+    """How a cell looks, apart from its size.
+
+    Attributes
+    ----------
+    peak : float
+        Brightness of the middle, in grey levels above the background.
+    dotted : float
+        0 is a smooth soma, 1 is puncta only.
+    sharpness : float
+        How steeply the brightness falls at the outline: 1.5 out of focus, 4 in focus.
+    elongation : float
+        Length over width.
+    hole : float
+        Depth of the dark nucleus, 0 to 1.
+    processes : int
+        Number of dendrites that are bright enough to see.
+    """
+
+    peak: float
+    dotted: float
+    sharpness: float
+    elongation: float
+    hole: float
+    processes: int
+
+
+@dataclass(frozen=True)
+class Body:
+    """A drawn cell in a window: `light` adds to the picture, `shape` is 1 inside and falls outside."""
+
+    row: int
+    column: int
+    light: Field
+    shape: Field
+    processes: tuple[Patch, ...]
+
+
+def draw_look(rng: Generator, peak: float) -> CellLook:
+    """Draw how a cell of this brightness looks."""
+    dotted = float(np.clip(rng.beta(0.8, 1.0), 0, 1))
+    return CellLook(
+        peak=peak,
+        dotted=dotted,
+        sharpness=float(rng.uniform(1.3, 2.6) if rng.random() < 0.35 else rng.uniform(2.2, 4.5)),
+        elongation=float(1 + rng.gamma(2.0, 0.28)),
+        hole=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.25 else 0.0,
+        processes=int(rng.choice(4, p=[0.45, 0.3, 0.17, 0.08])),
+    )
+
+
+def draw_body(
+    rng: Generator, centre: tuple[float, float], area: float, look: CellLook
+) -> Body:
+    """Draw one cell whose outline encloses about `area` pixels.
+
+    Parameters
+    ----------
+    centre : (float, float)
+        Row and column in the picture.
+    area : float
+        Pixels inside the outline.
+    """
+    radius = float(np.sqrt(area / np.pi))
+    reach = radius * np.sqrt(look.elongation) * 2.6 + 6
+    side = 2 * int(np.ceil(reach)) + 1
+    row, column = (round(c) - side // 2 for c in centre)
+    distance = radial(rng, side, radius, elongation=look.elongation)
+    shape = np.exp(np.float32(np.log(EDGE)) * distance ** np.float32(look.sharpness))
+    smooth = shape * (0.85 + 0.22 * smooth_field(rng, shape.shape, radius * 0.6))
+    glow = 0.05 * np.exp(-0.35 * distance)
+    # the window ends where the glow would still be visible: let it fade to nothing there
+    y, x = (np.abs(np.linspace(-1, 1, side, dtype=np.float32)) for _ in range(2))
+    fade = np.clip(3.0 * (1 - np.maximum(y[:, None], x[None, :])), 0, 1)
+    if look.hole:
+        offset = rng.normal(0, 0.15 * radius, 2)
+        yy, xx = np.mgrid[:side, :side] - side // 2
+        near = (yy - offset[0]) ** 2 + (xx - offset[1]) ** 2
+        smooth *= 1 - look.hole * np.exp(-near / (2 * (0.32 * radius) ** 2)).astype(np.float32)
+    n = int(rng.poisson(0.028 * area + 8))
+    puncta = sprinkle(rng, shape * (distance < 1.25), n, spot=float(rng.uniform(1.0, 1.9)))
+    # as bright in the mean as the smooth soma, so that `peak` means the same for both textures
+    inside = distance < 1
+    level = smooth[inside].mean() / max(puncta[inside].mean(), 1e-6)
+    puncta *= min(level, 3.0)
+    light = (1 - look.dotted) * smooth + look.dotted * (0.72 * puncta + 0.28 * smooth) + glow
+    light = np.maximum(light, 0) * fade * np.float32(look.peak)
+    return Body(row, column, light, shape, _processes(rng, centre, radius, look))
+
+
+def _processes(
+    rng: Generator, centre: tuple[float, float], radius: float, look: CellLook
+) -> tuple[Patch, ...]:
+    strokes = []
+    for _ in range(look.processes):
+        length = radius * rng.uniform(2.0, 6.0)
+        points = walk(rng, centre, rng.uniform(0, 2 * np.pi), length, wander=0.05)
+        along = np.arange(len(points)) / radius
+        strength = look.peak * rng.uniform(0.25, 0.6) * np.exp(-along / rng.uniform(0.9, 2.2))
+        strength *= np.where(along < 0.6, 0.3, 1)  # inside the soma it is the soma that shines
+        if look.dotted > 0.5:
+            strength *= np.where(rng.random(len(points)) < 0.25, 3.0, 0.25)
+        strokes.append(stroke(points, strength, width=float(rng.uniform(1.3, 3.2))))
+    return tuple(strokes)
+
+
+def union(bodies: list[Body]) -> tuple[int, int, Field, Field, NDArray[np.int32]]:
+    """Put bodies in one window: (row, column, light, shape, owner), owner = nearest body, from 0."""
+    top, left = min(b.row for b in bodies), min(b.column for b in bodies)
+    bottom = max(b.row + b.light.shape[0] for b in bodies)
+    right = max(b.column + b.light.shape[1] for b in bodies)
+    light = np.zeros((bottom - top, right - left), np.float32)
+    shape = np.zeros_like(light)
+    owner = np.zeros(light.shape, np.int32)
+    for number, body in enumerate(bodies):
+        height, width = body.light.shape
+        window = (
+            slice(body.row - top, body.row - top + height),
+            slice(body.column - left, body.column - left + width),
+        )
+        light[window] += body.light
+        nearer = body.shape > shape[window]
+        owner[window][nearer] = number
+        shape[window][nearer] = body.shape[nearer]
+    return top, left, light, shape, owner
+
+
+def exact_outline(shape: Field, area: int) -> NDArray[np.bool_]:
+    """Return the `area` pixels of highest `shape`: what a careful person marks."""
+    return _largest(_top(shape, area))
+
+
+def hasty_outline(rng: Generator, light: Field, shape: Field, area: int) -> NDArray[np.bool_]:
+    """Return what blur and a threshold mark, of the same area: ragged, and pulled towards puncta.
+
+    S3: the drafts of the semi-automatic labels come from a Gaussian blur and a threshold.
+    """
+    blurred = ndimage.gaussian_filter(light, 2.0)
+    blurred /= max(float(blurred.max()), 1e-6)
+    noisy = np.sqrt(np.maximum(blurred, 0)) + 0.35 * shape
+    noisy = noisy * (1 + 0.10 * smooth_field(rng, shape.shape, 7.0))
+    near = shape > EDGE**2.2
+    filled = ndimage.binary_fill_holes(_top(np.where(near, noisy, 0), area))
+    return _largest(filled)
+
+
+def _top(values: Field, area: int) -> NDArray[np.bool_]:
+    area = int(np.clip(area, 1, values.size))
+    cut = np.partition(values.ravel(), values.size - area)[values.size - area]
+    return (values >= cut) & (values > 0)
+
+
+def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    labels, n = ndimage.label(mask)
+    if n <= 1:
+        return mask
+    return labels == np.bincount(labels.ravel())[1:].argmax() + 1
