@@ -1,0 +1,127 @@
+"""What the networks have in common: configuration, padding, layers, initialisation."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cellcount_lib.errors import InputError
+
+# Keras's defaults, with which R21 was trained and which R23 copied. torch counts momentum from the
+# other end: Keras 0.99 is torch 0.01.
+BN_EPS = 1e-3
+BN_MOMENTUM = 0.01
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What it takes to build the same network again; stored on the model and in checkpoints.
+
+    Attributes
+    ----------
+    name : str
+        A name of `MODELS`.
+    in_channels, out_channels : int
+        Channels of the image; 1 logit map (sigmoid) or 2 (softmax, as the FCN of S2).
+    bn_momentum : float
+        Share of the newest batch in the running statistics of batch normalisation. The published
+        0.01 needs several hundred steps to forget its start; shorter trainings want 0.1.
+    """
+
+    name: str
+    in_channels: int = 3
+    out_channels: int = 1
+    bn_momentum: float = BN_MOMENTUM
+
+    def __post_init__(self) -> None:
+        for field in ("in_channels", "out_channels"):
+            value = getattr(self, field)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{field}: expected a whole number >= 1, found {value!r}")
+        if not 0 < self.bn_momentum <= 1:
+            raise InputError(f"bn_momentum: expected a number in (0, 1], found {self.bn_momentum}")
+
+
+class SegmentationModel(nn.Module):
+    """Image in, logits of the same height and width out, whatever the size.
+
+    A network that halves the image k times needs sides that are multiples of 2^k. `forward` repeats
+    the last row and column until they are, and cuts the result back.
+    """
+
+    multiple: int
+    bottleneck: nn.Module
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def segment(self, x: Tensor) -> Tensor:
+        """Map images whose sides are multiples of `multiple` to logits: the network itself."""
+        raise NotImplementedError
+
+    def missing(self, side: int) -> int:
+        """Return the pixels that `side` lacks to the next multiple of `multiple`."""
+        # Not `-side % multiple`: torch 2.14 cannot compile that for changing sizes (aot_autograd).
+        return (side + self.multiple - 1) // self.multiple * self.multiple - side
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (N, in_channels, H, W) to logits (N, out_channels, H, W)."""
+        expected = self.config.in_channels
+        if image.ndim != 4 or image.shape[1] != expected or not image.is_floating_point():
+            raise InputError(
+                f"image: expected a floating-point tensor (N, {expected}, H, W) for "
+                f"{self.config.name!r}, found {image.dtype} {tuple(image.shape)}"
+            )
+        height, width = image.shape[-2:]
+        # On the right and at the bottom only, so that pixels keep their place on the grid of the
+        # poolings; "replicate" because it, unlike "reflect", works when the image is tiny.
+        right, bottom = self.missing(width), self.missing(height)
+        logits = self.segment(F.pad(image, (0, right, 0, bottom), mode="replicate"))
+        # A negative padding cuts. Slicing would do the same, but its result is contiguous for some
+        # sizes only, and torch.export refuses to trace both cases into one graph.
+        return F.pad(logits, (0, -right, 0, -bottom))
+
+
+def conv(inside: int, outside: int, kernel: int) -> nn.Conv2d:
+    """Make a convolution with bias that keeps height and width."""
+    return nn.Conv2d(inside, outside, kernel, padding=kernel // 2)
+
+
+def up(inside: int, outside: int) -> nn.ConvTranspose2d:
+    """Make a learned doubling of height and width: transposed convolution 2x2, stride 2."""
+    return nn.ConvTranspose2d(inside, outside, 2, stride=2)
+
+
+def conv_relu(inside: int, outside: int, kernel: int = 3) -> list[nn.Module]:
+    """Make a convolution followed by a ReLU."""
+    return [conv(inside, outside, kernel), nn.ReLU()]
+
+
+def init_keras(model: nn.Module) -> None:
+    """Initialise as R21 does: He for convolutions, Keras's default for transposed ones, biases 0.
+
+    Keras's ``he_normal`` is a normal distribution cut at two standard deviations whose variance
+    after the cut is 2 / fan_in. Its default ``glorot_uniform`` is Xavier's uniform distribution.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+            # Cutting at two standard deviations leaves 0.8796 of the standard deviation.
+            std = math.sqrt(2 / fan_in) / 0.87962566103423978
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+        elif isinstance(module, nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+
+
+def init_xavier(model: nn.Module) -> None:
+    """Initialise as S2 does: Xavier's uniform distribution (Glorot & Bengio, 2010), biases 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
