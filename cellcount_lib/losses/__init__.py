@@ -1,0 +1,122 @@
+"""The losses of the study S1, on logits, by name; and the one of S3.
+
+>>> import torch
+>>> loss = build("dice")
+>>> loss(torch.zeros(2, 1, 8, 8), torch.ones(2, 8, 8))  # 1 - 2 * 32 / (64 + 32)
+tensor(0.3333)
+
+`LOSSES` are the formulas, `PRESETS` their settings in the published experiments. **A preset takes
+the value that S1 prints; where S1 is silent, the one of the released code R23.** Where the two
+differ, R23's value has a preset of its own that ends in "-r23":
+
+========================  =========================  ======================
+\\                         S1 (preset)                R23 (preset "-r23")
+========================  =========================  ======================
+Focal Tversky, exponent   2                          4/3
+CellViT weights           0.5, 0.3, 0.5              0.5, 0.2, 0.5
+========================  =========================  ======================
+
+S1 contradicts itself on Dice: its formula has smooth = 1 ("dice-smooth-1"), its table of settings,
+and R23, 1e-6 ("dice").
+
+Taught in: 05_losses.
+"""
+
+import inspect
+from typing import Any
+
+from cellcount_lib.errors import unknown_name
+from cellcount_lib.losses.base import Loss, cell_logit
+from cellcount_lib.losses.combined import Combined, CombinedFT
+from cellcount_lib.losses.historical import DoubleActivation, TwoClassFocalTversky
+from cellcount_lib.losses.pixel import Focal, WeightedBCE
+from cellcount_lib.losses.region import Dice, FocalTversky, Tversky
+
+__all__ = ["LOSSES", "PRESETS", "STUDY", "Loss", "build", "cell_logit", "names"]
+
+LOSSES: dict[str, type[Loss]] = {
+    "bce": WeightedBCE,
+    "dice": Dice,
+    "focal": Focal,
+    "tversky": Tversky,
+    "focal-tversky": FocalTversky,
+    "combined": Combined,
+    "combinedft": CombinedFT,
+    "historical.double-activation": DoubleActivation,
+    "historical.two-class-focal-tversky": TwoClassFocalTversky,
+}
+
+_BALANCED, _OVERCROWD, _CELLVIT, _CELLVIT_R23 = (
+    (0.3, 0.3, 0.4),
+    (0.2, 0.5, 0.3),
+    (0.5, 0.3, 0.5),
+    (0.5, 0.2, 0.5),
+)
+
+
+def _combined(weights: tuple[float, float, float]) -> tuple[str, dict[str, Any]]:
+    return "combined", dict(zip(("bce", "dice", "focal"), weights, strict=True))
+
+
+def _combinedft(weights: tuple[float, float, float]) -> tuple[str, dict[str, Any]]:
+    return "combinedft", dict(zip(("bce", "dice", "focal_tversky"), weights, strict=True))
+
+
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    # The twelve configurations of S1, five seeds each.
+    "bce-low": ("bce", {"cell_weight": 50.0, "mean_over": "weights"}),
+    "bce-medium": ("bce", {"cell_weight": 100.0, "mean_over": "weights"}),
+    "bce-high": ("bce", {"cell_weight": 200.0, "mean_over": "weights"}),
+    "dice": ("dice", {"smooth": 1e-6}),
+    "focal": ("focal", {"gamma": 2.0}),
+    "focal-tversky": ("focal-tversky", {"gamma": 2.0, "alpha": 0.7, "beta": 0.3}),
+    "combined-balanced": _combined(_BALANCED),
+    "combined-overcrowd": _combined(_OVERCROWD),
+    "combined-cellvit": _combined(_CELLVIT),
+    "combinedft-balanced": _combinedft(_BALANCED),
+    "combinedft-overcrowd": _combinedft(_OVERCROWD),
+    "combinedft-cellvit": _combinedft(_CELLVIT),
+    # The same where S1 and R23 differ.
+    "dice-smooth-1": ("dice", {"smooth": 1.0}),
+    "focal-tversky-r23": ("focal-tversky", {"gamma": 4 / 3, "alpha": 0.7, "beta": 0.3}),
+    "combined-cellvit-r23": _combined(_CELLVIT_R23),
+    "combinedft-cellvit-r23": _combinedft(_CELLVIT_R23),
+    # S3, on top of the weight map: cells 1.5, background 1, as in S0 and R21 (S3 has them swapped).
+    "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
+}
+
+STUDY: tuple[str, ...] = tuple(PRESETS)[:12]
+
+
+def names() -> list[str]:
+    """Return every name that `build` knows: presets first, then formulas."""
+    return list(dict.fromkeys([*PRESETS, *LOSSES]))
+
+
+def build(name: str, **settings: Any) -> Loss:
+    """Build a loss from its name; settings override those of the preset.
+
+    Parameters
+    ----------
+    name : str
+        A name of `PRESETS` or `LOSSES`; see `names`.
+    **settings
+        Arguments of the class in `LOSSES`. For "historical.double-activation", ``of`` is the name
+        of the misled loss ("dice" unless given), to which all other settings go.
+
+    Examples
+    --------
+    >>> build("bce-low").cell_weight, build("bce-low", cell_weight=60.0).cell_weight
+    (50.0, 60.0)
+    """
+    if name not in PRESETS and name not in LOSSES:
+        raise unknown_name("loss", name, names())
+    formula, preset = PRESETS.get(name, (name, {}))
+    settings = preset | settings
+    if formula == "historical.double-activation":
+        return DoubleActivation(build(settings.pop("of", "dice"), **settings))
+    known = inspect.signature(LOSSES[formula]).parameters
+    for setting in settings:
+        if setting not in known:
+            raise unknown_name(f"setting of the loss {name!r}:", setting, known)
+    return LOSSES[formula](**settings)

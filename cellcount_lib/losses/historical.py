@@ -1,0 +1,75 @@
+"""What the released code of the loss study (R23) computes, kept to show its effect.
+
+Its network ends in a sigmoid and returns [1 - p, p]. The losses, fastai's among them, expect logits
+and apply softmax to that once more. Do not train with these for any other purpose.
+
+Taught in: 05_losses.
+"""
+
+import torch
+from torch import Tensor
+
+from cellcount_lib.losses.base import Loss
+from cellcount_lib.losses.region import FocalTversky
+
+
+class DoubleActivation(Loss):
+    r"""Another loss, fed with probabilities where it expects logits.
+
+    Softmax over [1 - p, p] is sigmoid(2p - 1), so inside the loss a probability can only lie
+    between sigmoid(-1) = 0.27 and sigmoid(1) = 0.73, and gradients carry another factor 2p(1 - p).
+
+    `activation` stays a single sigmoid: that is the heatmap the network returned.
+
+    Parameters
+    ----------
+    of : Loss
+        The loss that is misled.
+
+    Examples
+    --------
+    A background pixel that is as right as can be still costs -log(0.731):
+
+    >>> from cellcount_lib.losses import build
+    >>> loss = build("historical.double-activation", of="bce")
+    >>> loss(torch.full((1, 1, 1, 1), -80.0), torch.zeros(1, 1, 1))
+    tensor(0.3133)
+    """
+
+    def __init__(self, of: Loss) -> None:
+        super().__init__()
+        self.of = of
+
+    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """See `Loss.value`."""
+        return self.of.value(2 * logits.sigmoid() - 1, target, weight)
+
+
+class TwoClassFocalTversky(FocalTversky):
+    r"""Focal Tversky with background and cells flattened into one index, as in R23.
+
+    Every background pixel that is right is a true positive too, and an error in either class is
+    missed in one and invented in the other: TP is the probability of the true class, summed, and
+    FN = FP. With alpha + beta = 1 the index is therefore the soft *accuracy*, and the loss
+    (mean |y - p|)^gamma: an image of which 99% is background starts at 0.99.
+
+    R23 also activates twice: ``build("historical.double-activation",
+    of="historical.two-class-focal-tversky")`` is what ran.
+
+    Examples
+    --------
+    One cell pixel in a hundred is missed. The cells' own index is 0, this one 0.99:
+
+    >>> logits, target = torch.full((1, 1, 10, 10), -80.0), torch.zeros(1, 10, 10)
+    >>> target[0, 0, 0] = 1
+    >>> FocalTversky(gamma=1.0)(logits, target), TwoClassFocalTversky(gamma=1.0)(logits, target)
+    (tensor(1.0000), tensor(0.0100))
+    """
+
+    def one_minus_index(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return 1 - TI over both classes: each pixel appears once as cell, once as background."""
+        return super().one_minus_index(
+            torch.cat([logits, -logits], dim=-1),
+            torch.cat([target, 1 - target], dim=-1),
+            torch.cat([weight, weight], dim=-1),
+        )
