@@ -3,16 +3,17 @@
 Counting needs no matching, but a count can be right for the wrong reasons. A rule pairs true with
 predicted objects; what is left over is missed (FN) or invented (FP).
 
-==================== ============================================================ ==============
-rule                 a true and a predicted object match if                       one-to-one
-==================== ============================================================ ==============
-``2021``             the prediction, in label order, takes the nearest true       yes, greedy
-                     object still free whose centre is **closer than** threshold
-``2023-distance``    centroids are **at most** threshold apart                    no
-``2023-iou``         IoU is **above** threshold                                   no
-``hungarian-distance`` as 2023-distance, most matches, then shortest distances    yes, optimal
-``hungarian-iou``    as 2023-iou, most matches, then largest IoU                  yes, optimal
-==================== ============================================================ ==============
+====================== ========================================================== ============
+rule                   a true and a predicted object match if                     one-to-one
+====================== ========================================================== ============
+``2021``               the prediction, in label order, takes the nearest true     yes, greedy
+                       object still free whose centre is **closer than** the
+                       threshold
+``2023-distance``      centroids are **at most** the threshold apart              no
+``2023-iou``           IoU is **above** the threshold                             no
+``hungarian-distance`` as 2023-distance; most matches, then shortest distances    yes, optimal
+``hungarian-iou``      as 2023-iou; most matches, then largest IoU                yes, optimal
+====================== ========================================================== ============
 
 Peculiarities that change scores (R21, R23, read for facts; S3 describes the first from the side of
 the true objects, the code goes through the predicted ones):
@@ -20,9 +21,9 @@ the true objects, the code goes through the predicted ones):
 - 2021 takes the centre of the bounding box, cut to whole pixels, for the centre of an object. Its
   result depends on the order of the labels: an early prediction can take a later one's partner.
 - The rules of 2023 are two-sided: TP and FN count true objects with or without **any** prediction
-  in reach, FP counts predictions without any true object in reach. A cell predicted as two halves
-  is one TP and no FP; two cells predicted as one are two TP. TP + FP need not be the number of
-  predictions.
+  in reach, FP counts predictions without any true object in reach. By distance, a cell predicted as
+  two halves is one TP and no FP, and two cells predicted as one are two TP. TP + FP need not be the
+  number of predictions.
 
 Taught in: 06_threshold_and_ruler
 """
@@ -33,14 +34,30 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from cellcount_lib.checks import check_labels, check_positive, check_same_shape
+from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.objects import (
+    Floats,
+    Ints,
+    box_centres,
+    centroids,
+    check_pair,
+    contingency,
+    dense,
+    iou_matrix,
+)
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+__all__ = [
+    "RULES",
+    "Matches",
+    "SplitsMerges",
+    "contingency",
+    "iou_matrix",
+    "match",
+    "splits_and_merges",
+]
 
 
 class Matches(NamedTuple):
@@ -63,26 +80,6 @@ class Matches(NamedTuple):
     n_true: int
     n_pred: int
     pairs: Ints
-
-
-class Contingency(NamedTuple):
-    """How many pixels each true object shares with each predicted one.
-
-    Attributes
-    ----------
-    table : ndarray of int64, shape (T, P)
-        Shared pixels.
-    true_ids, pred_ids : ndarray of int64, shapes (T,) and (P,)
-        The labels of rows and columns, ascending.
-    true_areas, pred_areas : ndarray of int64, shapes (T,) and (P,)
-        Pixels of each object.
-    """
-
-    table: Ints
-    true_ids: Ints
-    pred_ids: Ints
-    true_areas: Ints
-    pred_areas: Ints
 
 
 class SplitsMerges(NamedTuple):
@@ -119,7 +116,7 @@ def match(
     >>> match(true, pred, rule="hungarian-distance", threshold=0.5)[:3]
     (2, 0, 0)
     """
-    true, pred = _both(true, pred)
+    true, pred = check_pair(true, pred)
     if rule not in RULES:
         raise unknown_name("matching rule", rule, RULES)
     if rule.endswith("iou"):
@@ -127,44 +124,10 @@ def match(
             raise InputError(f"threshold: expected an IoU in [0, 1), found {threshold!r}")
     else:
         check_positive("threshold", threshold)
-    (true, true_ids), (pred, pred_ids) = _dense(true), _dense(pred)
+    (true, true_ids), (pred, pred_ids) = dense(true), dense(pred)
     pairs, tp, fp, fn = RULES[rule](true, pred, float(threshold))
     pairs = np.stack([true_ids[pairs[:, 0]], pred_ids[pairs[:, 1]]], axis=1)
     return Matches(tp, fp, fn, true_ids.size, pred_ids.size, pairs)
-
-
-def contingency(true: NDArray[np.integer], pred: NDArray[np.integer]) -> Contingency:
-    """Count the pixels that true and predicted objects share, all pairs in one pass.
-
-    Examples
-    --------
-    >>> contingency(np.array([[1, 1, 2]]), np.array([[0, 5, 5]])).table.tolist()
-    [[1], [1]]
-    """
-    true, pred = _both(true, pred)
-    (true, true_ids), (pred, pred_ids) = _dense(true), _dense(pred)
-    where = np.flatnonzero((true > 0) & (pred > 0))
-    joint = true.ravel()[where].astype(np.int64) - 1
-    joint = joint * pred_ids.size + pred.ravel()[where] - 1
-    table = np.bincount(joint, minlength=true_ids.size * pred_ids.size)
-    areas = [
-        np.bincount(a.ravel(), minlength=n.size + 1)[1:]
-        for a, n in ((true, true_ids), (pred, pred_ids))
-    ]
-    return Contingency(table.reshape(true_ids.size, pred_ids.size), true_ids, pred_ids, *areas)
-
-
-def iou_matrix(true: NDArray[np.integer], pred: NDArray[np.integer]) -> tuple[Floats, Ints, Ints]:
-    """Return the intersection over union of all pairs, shape (T, P), and the labels of both sides.
-
-    Examples
-    --------
-    >>> iou_matrix(np.array([[1, 1, 2]]), np.array([[0, 5, 5]]))[0].round(2).tolist()
-    [[0.33], [0.5]]
-    """
-    c = contingency(true, pred)
-    union = c.true_areas[:, None] + c.pred_areas[None, :] - c.table
-    return c.table / union, c.true_ids, c.pred_ids
 
 
 def splits_and_merges(
@@ -187,59 +150,6 @@ def splits_and_merges(
     pieces = (c.table > share * c.pred_areas[None, :]).sum(axis=1)
     held = (c.table > share * c.true_areas[:, None]).sum(axis=0)
     return SplitsMerges(int(np.maximum(pieces - 1, 0).sum()), int(np.maximum(held - 1, 0).sum()))
-
-
-def centroids(labels: NDArray[np.integer]) -> tuple[Floats, Ints]:
-    """Mean row and column of each object, shape (N, 2), and the labels.
-
-    Examples
-    --------
-    >>> centroids(np.array([[0, 4, 4], [0, 0, 4]]))[0].round(2).tolist()
-    [[0.33, 1.67]]
-    """
-    dense, ids = _dense(check_labels("labels", labels))
-    pixels = np.flatnonzero(dense)
-    index = dense.ravel()[pixels] - 1
-    areas = np.bincount(index, minlength=ids.size)
-    sums = [np.bincount(index, axis, ids.size) for axis in np.divmod(pixels, dense.shape[1])]
-    return np.stack(sums, axis=1) / areas[:, None], ids
-
-
-def box_centres(labels: NDArray[np.integer]) -> tuple[Ints, Ints]:
-    """Centre of each object's bounding box in whole pixels (R21), shape (N, 2), and the labels.
-
-    Examples
-    --------
-    >>> box_centres(np.array([[0, 4, 4], [0, 0, 4]]))[0].tolist()
-    [[1, 2]]
-    """
-    dense, ids = _dense(check_labels("labels", labels))
-    boxes = ndimage.find_objects(dense)
-    centres = [[side.start + (side.stop - side.start) // 2 for side in box] for box in boxes]
-    return np.array(centres, np.int64).reshape(-1, 2), ids
-
-
-def _both(
-    true: NDArray[np.integer], pred: NDArray[np.integer]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    true, pred = check_labels("true", true), check_labels("pred", pred)
-    check_same_shape(["true", "pred"], [true, pred])
-    return true, pred
-
-
-def _dense(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], Ints]:
-    """Renumber 1..N without gaps; also the old label of each."""
-    top = int(labels.max())
-    if top <= labels.size:
-        ids = np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1
-        if ids.size == top:
-            return labels, ids
-        number = np.zeros(top + 1, np.int32)
-        number[ids] = np.arange(1, ids.size + 1)
-        return number[labels], ids
-    values, position = np.unique(labels, return_inverse=True)  # huge numbers would fill the memory
-    position = position.reshape(labels.shape) + int(values[0] > 0)
-    return position.astype(np.int32), values[values > 0].astype(np.int64)
 
 
 def _distances(a: Floats | Ints, b: Floats | Ints) -> Floats:
