@@ -51,7 +51,7 @@ class TwoClassFocalTversky(FocalTversky):
     Every background pixel that is right is a true positive too, and an error in either class is
     missed in one and invented in the other: TP is the probability of the true class, summed, and
     FN = FP. With alpha + beta = 1 the index is therefore the soft *accuracy*, and the loss
-    (mean |y - p|)^gamma: an image of which 99% is background starts at 0.99.
+    (mean |y - p|)^gamma: whoever finds nothing in an image with 1% of cells has an index of 0.99.
 
     R23 also activates twice: ``build("historical.double-activation",
     of="historical.two-class-focal-tversky")`` is what ran.
