@@ -25,12 +25,13 @@ Pooled means: TP, FP and FN are added up over all images, then the ratio is take
 weighs the same, so crowded images weigh more than sparse ones (S3, Eq. 2-5).
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cellcount_lib.counting import check_counts, counting_errors
+from cellcount_lib.counting import CountingErrors, check_counts, counting_errors
 from cellcount_lib.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -142,6 +143,47 @@ def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int 
 def _further(rows: "pd.DataFrame") -> list[str]:
     """Names of the matchings that are reported beside the primary one."""
     return [str(c)[3:] for c in rows.columns if str(c).startswith("tp_")]
+
+
+def statistic(
+    metric: str, *, mpe: str = "released2023"
+) -> tuple[tuple[str, ...], Callable[..., Any]]:
+    """Return the columns of per-image rows that a score needs, and the function that pools them.
+
+    The function takes one array per column and pools over the last axis (`axis` is what SciPy calls
+    it with), so that many resamples of a test set are scored at once.
+
+    Parameters
+    ----------
+    metric : str
+        precision, recall, f1, accuracy, or one of these with _NAME of a further matching; mae,
+        medae, mpe_percent, r2.
+    mpe : str
+        Name in `counting.MPE_CONVENTIONS`.
+
+    Examples
+    --------
+    >>> columns, score = statistic("f1")
+    >>> columns, score([[1, 1], [1, 0]], [[0, 1], [0, 0]], [[0, 1], [0, 1]]).round(2).tolist()
+    (('tp', 'fp', 'fn'), [0.67, 0.67])
+    """
+    if metric in CountingErrors._fields:
+
+        def errors(n_true: ArrayLike, n_pred: ArrayLike, axis: int = -1) -> Any:
+            return getattr(counting_errors(n_true, n_pred, mpe=mpe), metric)
+
+        return ("n_true", "n_pred"), errors
+    name, _, further = metric.partition("_")
+    if name not in DetectionScores._fields:
+        known = (*DetectionScores._fields, *CountingErrors._fields)
+        raise unknown_name("metric", metric, known)
+
+    def scores(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, axis: int = -1) -> Any:
+        totals = (np.sum(np.asarray(column), axis=-1) for column in (tp, fp, fn))
+        return getattr(detection_scores(*totals), name)
+
+    suffix = f"_{further}" if further else ""
+    return (f"tp{suffix}", f"fp{suffix}", f"fn{suffix}"), scores
 
 
 def check_rows(name: str, rows: Any) -> "pd.DataFrame":
