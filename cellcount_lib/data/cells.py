@@ -14,8 +14,8 @@ from scipy import ndimage
 from cellcount_lib.data.fields import Field, Patch, radial, smooth_field, sprinkle, stroke, walk
 
 # Brightness on the outline relative to the middle: the marked outline of the real cells lies where the
-# brightness has fallen to about a quarter.
-EDGE = 0.27
+# brightness has fallen to about a fifth.
+EDGE = 0.21
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CellLook:
     dotted : float
         0 is a smooth soma, 1 is puncta only.
     sharpness : float
-        How steeply the brightness falls at the outline: 1.5 out of focus, 4 in focus.
+        How steeply the brightness falls at the outline: 1 out of focus, 3 in focus.
     elongation : float
         Length over width.
     hole : float
@@ -59,20 +59,18 @@ class Body:
 
 def draw_look(rng: Generator, peak: float) -> CellLook:
     """Draw how a cell of this brightness looks."""
-    dotted = float(np.clip(rng.beta(0.8, 1.0), 0, 1))
+    dotted = float(np.clip(rng.beta(0.7, 1.3), 0, 1))
     return CellLook(
         peak=peak,
         dotted=dotted,
-        sharpness=float(rng.uniform(1.3, 2.6) if rng.random() < 0.35 else rng.uniform(2.2, 4.5)),
-        elongation=float(1 + rng.gamma(2.0, 0.28)),
+        sharpness=float(rng.uniform(1.1, 2.0) if rng.random() < 0.6 else rng.uniform(1.8, 3.4)),
+        elongation=float(1 + rng.gamma(2.0, 0.38)),
         hole=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.25 else 0.0,
         processes=int(rng.choice(4, p=[0.45, 0.3, 0.17, 0.08])),
     )
 
 
-def draw_body(
-    rng: Generator, centre: tuple[float, float], area: float, look: CellLook
-) -> Body:
+def draw_body(rng: Generator, centre: tuple[float, float], area: float, look: CellLook) -> Body:
     """Draw one cell whose outline encloses about `area` pixels.
 
     Parameters
@@ -89,22 +87,25 @@ def draw_body(
     distance = radial(rng, side, radius, elongation=look.elongation)
     shape = np.exp(np.float32(np.log(EDGE)) * distance ** np.float32(look.sharpness))
     smooth = shape * (0.85 + 0.22 * smooth_field(rng, shape.shape, radius * 0.6))
+    smooth *= 1 + (0.06 + 0.16 * look.dotted) * smooth_field(rng, shape.shape, 4.0)
     glow = 0.05 * np.exp(-0.35 * distance)
     # the window ends where the glow would still be visible: let it fade to nothing there
-    y, x = (np.abs(np.linspace(-1, 1, side, dtype=np.float32)) for _ in range(2))
-    fade = np.clip(3.0 * (1 - np.maximum(y[:, None], x[None, :])), 0, 1)
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)
+    fade = np.clip(3.0 * (1 - np.hypot(ramp[:, None], ramp[None, :])), 0, 1)
     if look.hole:
         offset = rng.normal(0, 0.15 * radius, 2)
         yy, xx = np.mgrid[:side, :side] - side // 2
         near = (yy - offset[0]) ** 2 + (xx - offset[1]) ** 2
         smooth *= 1 - look.hole * np.exp(-near / (2 * (0.32 * radius) ** 2)).astype(np.float32)
-    n = int(rng.poisson(0.028 * area + 8))
-    puncta = sprinkle(rng, shape * (distance < 1.25), n, spot=float(rng.uniform(1.0, 1.9)))
+    n = int(rng.poisson(rng.uniform(0.06, 0.16) * area + 8))
+    crowds = np.exp(1.1 * smooth_field(rng, shape.shape, radius * 0.45))
+    spot = float(rng.uniform(0.75, 1.35))
+    puncta = sprinkle(rng, shape * (distance < 1.3) * crowds, n, spot=spot, spread=0.9)
     # as bright in the mean as the smooth soma, so that `peak` means the same for both textures
     inside = distance < 1
     level = smooth[inside].mean() / max(puncta[inside].mean(), 1e-6)
     puncta *= min(level, 3.0)
-    light = (1 - look.dotted) * smooth + look.dotted * (0.72 * puncta + 0.28 * smooth) + glow
+    light = (1 - 0.6 * look.dotted) * smooth + 0.6 * look.dotted * puncta + glow
     light = np.maximum(light, 0) * fade * np.float32(look.peak)
     return Body(row, column, light, shape, _processes(rng, centre, radius, look))
 
@@ -114,14 +115,19 @@ def _processes(
 ) -> tuple[Patch, ...]:
     strokes = []
     for _ in range(look.processes):
-        length = radius * rng.uniform(2.0, 6.0)
+        length = radius * rng.uniform(2.0, 7.0)
         points = walk(rng, centre, rng.uniform(0, 2 * np.pi), length, wander=0.05)
         along = np.arange(len(points)) / radius
-        strength = look.peak * rng.uniform(0.25, 0.6) * np.exp(-along / rng.uniform(0.9, 2.2))
+        strength = look.peak * rng.uniform(0.12, 0.4) * np.exp(-along / rng.uniform(0.9, 2.4))
+        strength *= np.exp(ndimage.gaussian_filter1d(rng.normal(0, 1.6, len(points)), 2.0))
         strength *= np.where(along < 0.6, 0.3, 1)  # inside the soma it is the soma that shines
         if look.dotted > 0.5:
             strength *= np.where(rng.random(len(points)) < 0.25, 3.0, 0.25)
-        strokes.append(stroke(points, strength, width=float(rng.uniform(1.3, 3.2))))
+        width = float(rng.uniform(1.0, 2.2))
+        near = along < 1.8  # a dendrite is thick where it leaves the soma
+        strokes.append(stroke(points[near], 0.8 * strength[near], width=0.16 * radius + 1))
+        if not near.all():
+            strokes.append(stroke(points[~near], strength[~near], width=width))
     return tuple(strokes)
 
 

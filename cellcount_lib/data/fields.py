@@ -94,9 +94,7 @@ def radial(
     return np.hypot(along, across) / (np.float32(radius) * np.maximum(outline, np.float32(0.35)))
 
 
-def sprinkle(
-    rng: Generator, density: Field, n: int, *, spot: float, spread: float = 0.7
-) -> Field:
+def sprinkle(rng: Generator, density: Field, n: int, *, spot: float, spread: float = 0.7) -> Field:
     """Draw `n` round puncta where `density` is high; a punctum of strength 1 has a peak of about 1.
 
     Parameters
@@ -128,9 +126,7 @@ def walk(
     return np.asarray(start) + np.cumsum(steps, axis=0)
 
 
-def stroke(
-    points: NDArray[np.float64], strength: NDArray[np.float64], *, width: float
-) -> Patch:
+def stroke(points: NDArray[np.float64], strength: NDArray[np.float64], *, width: float) -> Patch:
     """Draw a curve of the given strength along its points; a straight one has a peak of `strength`."""
     margin = int(np.ceil(4 * width)) + 1
     low = np.floor(points.min(axis=0)).astype(int) - margin

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cellcount_lib.data.cells import (
+    EDGE,
     Body,
     draw_body,
     draw_look,
@@ -82,12 +83,21 @@ def draw_filaments(rng: Generator, light: Field, structures: Structures, n: int)
     for _ in range(n):
         start = rng.uniform(0, light.shape)
         points = walk(
-            rng, start, rng.uniform(0, 2 * np.pi), rng.uniform(60, 420), wander=rng.uniform(0.01, 0.06)
+            rng,
+            start,
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(60, 420),
+            wander=rng.uniform(0.01, 0.06),
         )
         strength = rng.lognormal(1.9, 0.6) * np.ones(len(points))
         beads = ndimage.gaussian_filter1d(rng.random(len(points)) < 0.06, 2.0, output=float)
         strength *= 0.35 + 6 * beads
-        _place(stroke(points, strength, width=float(rng.uniform(1.0, 2.2))), light, structures, "filament")
+        _place(
+            stroke(points, strength, width=float(rng.uniform(1.0, 2.2))),
+            light,
+            structures,
+            "filament",
+        )
 
 
 def draw_stripe(rng: Generator, light: Field, structures: Structures) -> None:
@@ -119,47 +129,49 @@ def draw_cells(
     labels = np.zeros(size, np.int32)
     taken: list[tuple[float, float, float]] = []
     middle = rng.uniform(0.25, 0.75, 2) * size
-    spread = rng.uniform(0.16, 0.34) * max(size)
+    spread = rng.uniform(0.16, 0.34) * max(size) * (1 + 0.3 * min(n_objects / 60, 1))
     brightness = rng.normal(0, 0.3) + 0.18 * np.log(max(level, 1) / 7)
     drawn = 0
     for _ in range(n_objects):
         area = max(60, draw_area(rng, place.size_score))
         several = _cells_in(rng, area, n_objects)
         centre = _free_place(rng, size, taken, middle, spread, np.sqrt(area / np.pi))
-        peak = float(np.clip(rng.lognormal(4.85 + brightness, 0.5), 22, 700))
+        peak = float(np.clip(rng.lognormal(5.0 + brightness, 0.5), 22, 700))
         bodies = _bodies(rng, centre, area, several, peak)
         drawn += _mark(rng, light, labels, structures, bodies, area, manual=place.manual)
     # cells that took up little of the tracer: like marked ones but dim, and left out by the experts
-    n_dim = rng.poisson((5.5 + 0.55 * n_objects) * (share if n_objects == 0 else min(1, share + 0.1)))
+    n_dim = rng.poisson(
+        (5.5 + 0.55 * n_objects) * (share if n_objects == 0 else min(1, share + 0.1))
+    )
     for _ in range(n_dim):
         area = max(80, 0.8 * draw_area(rng, place.size_score))
         centre = _free_place(rng, size, taken, middle, 1.5 * spread, np.sqrt(area / np.pi))
-        peak = float(np.clip(rng.lognormal(2.75 + 0.6 * brightness, 0.55), 5, 75))
+        peak = float(np.clip(rng.lognormal(2.85 + 0.6 * brightness, 0.55), 5, 75))
         body = draw_body(rng, centre, area, draw_look(rng, peak))
         for process in body.processes:
             process.add_to(light)
         patch = Patch(body.row, body.column, body.light)
-        _place(patch, light, structures, "non-marked-cell", core=body.shape > 0.27)
+        _place(patch, light, structures, "non-marked-cell", core=body.shape > EDGE)
     return labels, drawn
 
 
 def _cells_in(rng: Generator, area: int, n_objects: int) -> int:
     """How many cells one object of this area holds: crowded pictures have clumps."""
-    usual = 1500 if n_objects > 10 else 2400
-    expected = area / usual - 0.55
+    usual = 1000 if n_objects > 10 else 1350
+    expected = area / usual - 0.5
     return int(np.clip(1 + rng.poisson(max(expected, 0.05)), 1, 7)) if area > 500 else 1
 
 
 def _bodies(
     rng: Generator, centre: tuple[float, float], area: int, several: int, peak: float
 ) -> list[Body]:
-    parts = rng.dirichlet(np.full(several, 8.0)) * area * (1.0 + 0.12 * (several > 1))
+    parts = rng.dirichlet(np.full(several, 4.5)) * area * (1.0 + 0.12 * (several > 1))
     bodies, spots = [], [np.asarray(centre)]
     for number, part in enumerate(parts):
         radius = np.sqrt(part / np.pi)
         if number:
             neighbour = int(rng.integers(number))
-            apart = (radius + np.sqrt(parts[neighbour] / np.pi)) * rng.uniform(0.75, 0.95)
+            apart = (radius + np.sqrt(parts[neighbour] / np.pi)) * rng.uniform(0.85, 1.1)
             angle = rng.uniform(0, 2 * np.pi)
             spots.append(spots[neighbour] + apart * np.array([np.sin(angle), np.cos(angle)]))
         look = draw_look(rng, peak * rng.lognormal(0, 0.25))
@@ -188,7 +200,7 @@ def _mark(
             process.add_to(light)
     window = Patch(row, column, glow)
     kind = "clump" if len(bodies) > 1 else "marked-cell"
-    _place(window, light, structures, kind, core=shape > 0.27)
+    _place(window, light, structures, kind, core=shape > EDGE)
     places = window.slices(labels.shape)
     if places is None:
         return 0
@@ -219,7 +231,8 @@ def _free_place(
         spot = middle + rng.normal(0, spread, 2) if near else rng.uniform(0, size)
         inside = (spot >= 0).all() and (spot < np.asarray(size)).all()
         if inside and all(
-            np.hypot(spot[0] - r, spot[1] - c) > 1.25 * (radius + other) + 4 for r, c, other in taken
+            np.hypot(spot[0] - r, spot[1] - c) > 1.25 * (radius + other) + 4
+            for r, c, other in taken
         ):
             break
     spot = np.clip(spot, 0, np.asarray(size) - 1)
@@ -232,14 +245,17 @@ def draw_small_artifact(rng: Generator, light: Field, structures: Structures) ->
     spot = rng.uniform(0, light.shape)
     points = walk(rng, tuple(spot), rng.uniform(0, 2 * np.pi), rng.uniform(1, 7), wander=0.2)
     strength = np.full(len(points), rng.lognormal(3.6, 0.8))
-    _place(stroke(points, strength, width=float(rng.uniform(0.8, 2.0))), light, structures, "artifact-small")
+    _place(
+        stroke(points, strength, width=float(rng.uniform(0.8, 2.0))),
+        light,
+        structures,
+        "artifact-small",
+    )
 
 
-def draw_big_artifact(
-    rng: Generator, light: Field, structures: Structures, place: Stratum
-) -> None:
+def draw_big_artifact(rng: Generator, light: Field, structures: Structures, place: Stratum) -> None:
     """The overexposed corner of real pictures: a bright granular region with a sharp curved edge."""
-    common = 0.90 if place.manual else 0.945
+    common = 0.85 if place.manual else 0.91
     if place.artifact < common:
         return
     height, width = light.shape
@@ -262,11 +278,14 @@ def draw_big_artifact(
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     piece = inside[box]
     grains = 0.5 * smooth_field(rng, piece.shape, 10) + 0.4 * smooth_field(rng, piece.shape, 26)
-    lumps = sprinkle(rng, piece, int(piece.sum() / 260), spot=4.0, spread=0.5)
-    bright = rng.uniform(110, 210) * (1 + 0.35 * grains) + 120 * lumps
+    grains += 0.35 * smooth_field(rng, piece.shape, 5)
+    lumps = sprinkle(rng, piece, int(piece.sum() / 170), spot=2.4, spread=0.8)
+    bright = rng.uniform(100, 210) * (1 + 0.45 * grains) + 80 * lumps
     light[box] += np.maximum(bright, 60) * piece
     light += 14 * np.exp(np.clip(depth_in, -400, 0) / 70) * (1 - inside)
-    structures.append({"kind": "artifact-big", "box": _box(rows[0], columns[0], rows[-1], columns[-1])})
+    structures.append(
+        {"kind": "artifact-big", "box": _box(rows[0], columns[0], rows[-1], columns[-1])}
+    )
 
 
 def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
@@ -284,11 +303,11 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     red.ravel()[hot] += rng.uniform(40, 220, hot.size).astype(np.float32)
     red8 = np.clip(np.rint(red), 0, 253).astype(np.uint8)
     values = np.arange(256)
-    black = 2.3 + 0.42 * min(level, 13)
-    slope = np.interp(level, (2, 10), (0.71, 0.60)) + rng.normal(0, 0.02)
+    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.3, 0.95)
+    slope = np.interp(level, (2, 10), (0.74, 0.66)) + rng.normal(0, 0.02)
     above = np.maximum(values - black, 0)
     green = above * (slope + (0.98 - slope) * (above / (253 - black)) ** 2.6)
-    blue = np.maximum(values - 13, 0) * 0.078
+    blue = np.maximum(values - 7, 0) * 0.078 * rng.lognormal(0, 0.4)
     spread = np.where(values > black - 3, 0.55 + 0.024 * values, 0.1).astype(np.float32)
     own = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.7) * np.float32(2.5)
     image = np.empty((*size, 3), np.uint8)
@@ -300,9 +319,7 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     return image
 
 
-def _place(
-    patch: Patch, light: Field, structures: Structures, kind: str, core: Any = None
-) -> None:
+def _place(patch: Patch, light: Field, structures: Structures, kind: str, core: Any = None) -> None:
     """Add a patch to the picture and note its box: of its core, or of what is a third of its peak."""
     patch.add_to(light)
     if core is None:
