@@ -76,7 +76,7 @@ class PostprocessSettings:
         markers with fewer pixels are dropped, and connectivity of a marker's pixels.
     depth : float
         "h-maxima": two peaks of the distance map are two cells if the neck between them is
-        narrower than the lower peak by at least this much on either side.
+        narrower than the smaller cell by more than this on either side.
     pieces_below : int
         Pieces smaller than this are dropped after a "plateau" split, and are joined to their
         neighbour in an "h-maxima" split.
@@ -107,6 +107,9 @@ class PostprocessSettings:
         for name in ("smooth_radius", "holes_below", "objects_below", "marker_below", "depth"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected a number >= 0, found {getattr(self, name)!r}")
+        for name in ("spread", "footprint"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name}: expected a number > 0, found {getattr(self, name)!r}")
 
     def scaled(self, scale: float) -> "PostprocessSettings":
         """Return the settings for images resized by `scale`: lengths times it, areas its square.

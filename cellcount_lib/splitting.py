@@ -177,7 +177,7 @@ def _flood(distance: NDArray[np.float64], markers: Labels, mask: Mask) -> Labels
 def split_at_necks(labels: Labels, *, depth: float, below: int) -> Labels:
     """Split every object at necks that are narrower than both sides, and lose none.
 
-    Two peaks of the distance map are two cells if every way between them leads at least `depth`
+    Two peaks of the distance map are two cells if every way between them leads more than `depth`
     pixels down from the lower one, that is, through a neck narrower by `depth` on either side
     (h-maxima). While a piece has fewer than `below` pixels, the smallest gives up its marker and
     goes to its neighbours. The highest peak of an object is always a marker, so no object vanishes.
