@@ -1,7 +1,7 @@
 """The strokes of the simulator: smooth fields, outlines, puncta and curves.
 
-Every function is a pure function of its arguments and of the generator that is passed in. None of them
-uses a threaded library, so the result does not depend on the number of cores.
+Every function is a pure function of its arguments and of the generator that is passed in. None of
+them uses a threaded library, so the result does not depend on the number of cores.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def upsample(coarse: NDArray[np.floating], shape: tuple[int, int]) -> Field:
 
 
 def smooth_field(rng: Generator, shape: tuple[int, int], reach: float) -> Field:
-    """Draw a random field, float32 (H, W), mean about 0 and sd about 1, that varies over `reach` pixels."""
+    """Draw a random field, float32 (H, W), that varies over `reach` pixels; mean 0, sd about 1."""
     step = max(reach / 2, 1.0)
     coarse = tuple(int(np.ceil(n / step)) + 4 for n in shape)
     grid = ndimage.gaussian_filter(rng.standard_normal(coarse, np.float32), 1.5)
@@ -78,20 +78,26 @@ def radial(
 ) -> Field:
     """Distance from the centre of an irregular soma in units of its outline, float32 (side, side).
 
-    0 in the centre, 1 on the outline, which is an ellipse of the given mean radius, rotated at random,
-    with the harmonics 2 to 6 of relative height `rough`.
+    0 in the centre, 1 on the outline, which is an ellipse of the given mean radius, rotated at
+    random, with the harmonics 2 to 6 of relative height `rough`.
     """
     y, x = (np.mgrid[:side, :side] - (side - 1) / 2).astype(np.float32)
     turn = rng.uniform(0, np.pi)
-    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    stretch = np.sqrt(elongation)
+    cos, sin, stretch = (np.float32(v) for v in (np.cos(turn), np.sin(turn), np.sqrt(elongation)))
+    along, across = x * cos + y * sin, y * cos - x * sin
     along, across = along / stretch, across * stretch
-    angle = np.arctan2(across, along)
-    outline = np.ones_like(angle)
+    distance = np.hypot(along, across)
+    # the unit vector of each direction as a complex number: its k-th power holds the k-th harmonic
+    direction = (along + np.complex64(1j) * across) / np.maximum(distance, np.float32(1e-3))
+    coefficients = []
     for k in range(2, 7):
         height = rough * rng.normal() * 2 / k
-        outline += np.float32(height) * np.cos(k * angle + np.float32(rng.uniform(0, 2 * np.pi)))
-    return np.hypot(along, across) / (np.float32(radius) * np.maximum(outline, np.float32(0.35)))
+        coefficients.append(np.complex64(height * np.exp(1j * rng.uniform(0, 2 * np.pi))))
+    harmonics = np.full(direction.shape, coefficients.pop())
+    while coefficients:  # Horner's scheme: six products in place of five cosines
+        harmonics = harmonics * direction + coefficients.pop()
+    outline = 1 + (harmonics * direction * direction).real
+    return distance / (np.float32(radius) * np.maximum(outline, np.float32(0.35)))
 
 
 def sprinkle(rng: Generator, density: Field, n: int, *, spot: float, spread: float = 0.7) -> Field:
@@ -127,7 +133,7 @@ def walk(
 
 
 def stroke(points: NDArray[np.float64], strength: NDArray[np.float64], *, width: float) -> Patch:
-    """Draw a curve of the given strength along its points; a straight one has a peak of `strength`."""
+    """Draw a curve of the given strength along its points; a straight one peaks at `strength`."""
     margin = int(np.ceil(4 * width)) + 1
     low = np.floor(points.min(axis=0)).astype(int) - margin
     size = np.ceil(points.max(axis=0)).astype(int) + margin + 1 - low
