@@ -1,0 +1,218 @@
+"""One way to read every dataset: ``load(name)`` gives a sequence of samples, read when asked for.
+
+Taught in: 01_data
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellcount_lib.checks import check_positive
+from cellcount_lib.data.folder import RULE, scan_folder
+from cellcount_lib.data.item import Item, read_item
+from cellcount_lib.data.manifest import Manifest, digest, manifest
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.scaling import rescale
+from cellcount_lib.data.splits import parts, seeded_split
+from cellcount_lib.data.store import data_root, stored_items
+from cellcount_lib.errors import DataError, InputError, unknown_name
+
+Read = Callable[[Item], tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Sequence[Sample]):
+    """Samples of one split, each read from disk (or drawn) when it is indexed; nothing is kept.
+
+    Attributes
+    ----------
+    name, split : str
+    scale : float
+    manifest : Manifest
+        Source, licence, citation, split rule.
+    names : list of str
+        One per sample, in order; ``sample.meta["name"]``.
+    fingerprint : str
+        SHA-256 that stands for the data in a run record: pixels, labels and the assignment of every
+        image to a split, whatever `split` and `scale` were asked for and wherever the files lie.
+    """
+
+    name: str
+    split: str
+    scale: float
+    manifest: Manifest
+    items: tuple[Item, ...] = field(repr=False)
+    read: Read = field(repr=False)
+    identify: Callable[[], str] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the samples, in order."""
+        return [item.name for item in self.items]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 that stands for the data and its split in a run record."""
+        return self.identify()
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Dataset": ...
+    def __getitem__(self, index: int | slice) -> "Sample | Dataset":
+        if isinstance(index, slice):
+            return replace(self, items=self.items[index])
+        try:
+            item = self.items[index]
+        except IndexError:
+            raise IndexError(f"{self.name} {self.split} has {len(self)} samples") from None
+        image, labels, found = self.read(item)
+        about = {"name": item.name, "dataset": self.name, "split": item.split, "scale": 1.0}
+        return rescale(Sample(image, labels, about | found | about), self.scale)
+
+
+def load(
+    name: str, *, root: str | Path | None = None, split: str = "all", scale: float = 1.0
+) -> Dataset:
+    """Open a dataset.
+
+    Parameters
+    ----------
+    name : str
+        ``simulated`` (or ``simulated:STYLE``), ``fnc-v1``, ``fnc-v2-yellow``, ``fnc-v2-green``,
+        ``fnc-v2-red``, ``sbsst265``, ``bbbc038``, ``bbbc039``, ``vgg-cells``, ``folder:PATH`` (your
+        own pictures, see `cellcount_lib.data.folder`), or a name with a manifest of your own.
+    root : str or Path, optional
+        Folder of the downloaded datasets; else the environment variable CELLCOUNT_DATA, else
+        ``data``.
+    split : {"train", "val", "trainval", "test", "all"}
+    scale : float
+        Size relative to the original. 1.0 gives the stored pixels exactly; otherwise images are
+        averaged over areas and labels take the nearest pixel.
+
+    Returns
+    -------
+    Dataset
+        A sequence of `Sample`.
+
+    Examples
+    --------
+    >>> test = load("simulated", split="test")
+    >>> len(test), test.names[:2]
+    (70, ['0004', '0010'])
+    """
+    wanted = parts(split)
+    scale = check_positive("scale", scale)
+    kind, _, rest = str(name).partition(":")
+    if kind == "folder":
+        info, items, read, identify = _open_folder(name, rest)
+    elif (info := manifest(kind)).layout == "simulated":
+        info, items, read, identify = _open_simulated(info, rest)
+    elif rest:
+        raise InputError(f"dataset {name!r}: only simulated:STYLE and folder:PATH take a colon")
+    else:
+        info, items, read, identify = _open_downloaded(info, data_root(root))
+    chosen = tuple(item for item in items if item.split in wanted)
+    if not chosen:
+        counts = {p: sum(i.split == p for i in items) for p in ("train", "val", "test")}
+        found = ", ".join(f"{p} {n}" for p, n in counts.items())
+        raise DataError(f"{name} has no images in split {split!r}; it has {found}; use split='all'")
+    return Dataset(name, split, scale, info, chosen, read, identify)
+
+
+Opened = tuple[Manifest, Sequence[Item], Read, Callable[[], str]]
+
+
+@dataclass(frozen=True)
+class _FromDisk:
+    folder: Path
+
+    def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+        return read_item(self.folder, item)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    style: str
+    seed: int
+    size: tuple[int, int]
+
+    def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+        from cellcount_lib.data.simulate import simulate
+
+        drawn = simulate(int(item.name), seed=self.seed, style=self.style, size=self.size)
+        return drawn.image, drawn.labels, {**item.meta, **drawn.meta}
+
+
+@dataclass(frozen=True)
+class _Fingerprint:
+    """Hash of what is known about the data; of the files themselves where nothing is known."""
+
+    known: tuple[str, ...]
+    items: tuple[Item, ...]
+    folder: Path | None = None
+
+    def __call__(self) -> str:
+        what: list[Any] = [*self.known, describe(self.items)]
+        if self.folder is not None:
+            import pooch
+
+            used = sorted({p for item in self.items for p in (item.image, *item.truth)})
+            what.append([[path, pooch.file_hash(str(self.folder / path))] for path in used])
+        return digest(what)
+
+
+def describe(items: Iterable[Item]) -> list[Any]:
+    """Return items as JSON values."""
+    return [
+        [i.name, i.split, i.image, list(i.truth), i.kind, dict(i.meta), dict(i.options)]
+        for i in items
+    ]
+
+
+def _open_folder(name: str, path: str) -> Opened:
+    if not path:
+        raise InputError("dataset 'folder:': expected a path after the colon, as in folder:my-data")
+    folder = Path(os.path.expanduser(path))
+    info = Manifest(name=name, title="Folder of images", layout="folder", split=RULE, licence="")
+    items = tuple(scan_folder(folder, info))
+    info = replace(info, images=len(items))
+    return info, items, _FromDisk(folder), _Fingerprint((), items, folder)
+
+
+def _open_simulated(info: Manifest, style: str) -> Opened:
+    style = style or info.options["style"]
+    if style != info.options["style"]:
+        info = replace(info, name=f"{info.name}:{style}", options=info.options | {"style": style})
+    from cellcount_lib.data.simulate import STYLES
+
+    if style not in STYLES:
+        raise unknown_name("style", style, STYLES)
+    assert info.images is not None
+    names = [f"{index:04d}" for index in range(info.images)]
+    rule = info.split
+    part = seeded_split(names, seed=rule.seed, val=rule.val, test=rule.test)
+    items = tuple(Item(n, part[n], "", (), "drawn") for n in names)
+    size = info.options["size_of"].get(style, info.options["size"])
+    read = _Drawn(style, info.options["seed"], tuple(size))
+    return info, items, read, _Fingerprint((info.identity,), items)
+
+
+def _open_downloaded(info: Manifest, root: Path) -> Opened:
+    folder = root / info.name
+    if not (folder / "dataset.json").is_file():
+        raise DataError(
+            f"{info.name} is not in {root}; get it with: cellcount download {info.name}"
+            + ("" if root == data_root() else f" --root {root}")
+        )
+    items, archives = stored_items(folder, info)
+    return info, items, _FromDisk(folder), _Fingerprint((info.identity, *archives), tuple(items))

@@ -1,0 +1,253 @@
+"""Get a dataset: download, check, unpack, and put it in its place in one step.
+
+``download`` is the one function behind ``cellcount download`` and ``data_download.py``.
+
+Taught in: 01_data
+"""
+
+import contextlib
+import datetime
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellcount_lib.data import manifest as manifests
+from cellcount_lib.data import store
+from cellcount_lib.data.archives import Archive, Shelf, record, recorded
+from cellcount_lib.data.extract import NoSpaceError, extract
+from cellcount_lib.data.manifest import Manifest
+from cellcount_lib.data.resume import Say
+from cellcount_lib.data.store import data_root
+from cellcount_lib.data.transfer import Patience
+from cellcount_lib.errors import DataError, InputError
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def download(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    mirror: str | Path | None = None,
+    say: Say = _say,
+    progress: bool | None = None,
+    attempts: int = 5,
+    pause: float = 1.0,
+    timeout: float = 30.0,
+) -> Path:
+    """Download a dataset, unless it is there, and return its folder.
+
+    Parameters
+    ----------
+    name : str
+        A name of `cellcount_lib.data.manifest.names`.
+    root : str or Path, optional
+        Folder of the datasets; else CELLCOUNT_DATA, else ``data``.
+    mirror : str or Path, optional
+        Folder or URL that has the files as ``MIRROR/<name>/<file>`` or ``MIRROR/<file>``; else
+        CELLCOUNT_MIRROR, else the publisher's addresses. With a mirror nothing else is asked.
+    say : callable
+        Told one line at a time what happens; by default printed to standard error.
+    progress : bool, optional
+        Show progress bars; by default if standard error is a terminal.
+    attempts, pause, timeout
+        How long to bear with a server, see `cellcount_lib.data.transfer.Patience`.
+
+    Returns
+    -------
+    Path
+        ``ROOT/<name>``, complete: it exists whole or not at all.
+    """
+    info = manifests.manifest(name)
+    if not info.files:
+        raise InputError(f"{name} is drawn when it is read: there is nothing to download")
+    base = data_root(root)
+    folder = base / name
+    mirror = mirror or os.environ.get("CELLCOUNT_MIRROR") or None
+    if store.is_complete(folder):
+        say(f"{name} is already in {folder} (check it with --verify)")
+        return folder
+    if folder.exists():
+        raise DataError(
+            f"{folder} exists but was not made by this command (it has no {store.RECEIPT}); "
+            "move it away first"
+        )
+    try:
+        with _only_one(base, name, say) as incoming:
+            if not store.is_complete(folder):  # another process may have been faster
+                incoming.mkdir(exist_ok=True)
+                shelf = Shelf(info, base, incoming, say)
+                patience = Patience(attempts, pause, timeout)
+                archives = [
+                    shelf.get(file, mirror=mirror, progress=progress, patience=patience)
+                    for file in info.files
+                ]
+                _put_in_place(shelf, archives, folder)
+                shutil.rmtree(incoming)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or base}: cannot be written ({error.strerror})"
+        ) from error
+    say(f"{name} is in {folder}. Licence: {info.licence}. Cite: {info.citation}")
+    return folder
+
+
+def verify(name: str, *, root: str | Path | None = None, say: Say = _say) -> int:
+    """Check a downloaded dataset file by file; return the number of files.
+
+    The archives' checksums in its receipt are compared with the published ones (or, where none is
+    published, with the one that was recorded), and every unpacked file with its own.
+    """
+    info = manifests.manifest(name)
+    if not info.files:
+        raise InputError(f"{name} is drawn when it is read: there is nothing to verify")
+    base = data_root(root)
+    folder = base / name
+    if not store.is_complete(folder):
+        raise DataError(f"{name} is not in {base}; get it with: cellcount download {name}")
+    receipt = store.read_json(folder / store.RECEIPT)
+    before = recorded(base, info)
+    for file in info.files:
+        entries: list[dict[str, Any]] = receipt.get("files", [])
+        seen = next((entry for entry in entries if entry.get("name") == file.name), {})
+        expected = file.sha256 or before.get(file.name, {}).get("sha256")
+        if expected and seen.get("sha256") != expected:
+            raise DataError(
+                f"{folder}: unpacked from another {file.name} than expected: SHA-256 {expected} "
+                f"expected, {seen.get('sha256')} found; remove the folder and download again"
+            )
+        if not file.sha256:
+            say(f"{file.name}: no checksum is published; compared with the one seen at download")
+    number = store.check_files(folder)
+    say(f"{name}: {number} files are as they were downloaded")
+    return number
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the catalogue."""
+
+    name: str
+    images: int | None
+    download_mb: float | None
+    licence: str
+    checksum: str
+    state: str
+    title: str
+    homepage: str
+
+
+def catalogue(root: str | Path | None = None) -> list[Row]:
+    """Describe every known dataset, and whether it is in `root`."""
+    base = data_root(root)
+    states = present(base)
+    rows = []
+    for name in manifests.names():
+        info = manifests.manifest(name)
+        published = all(f.sha256 for f in info.files)
+        checksum = "" if not info.files else "published" if published else "recorded"
+        rows.append(
+            Row(
+                name,
+                info.images,
+                info.download_mb,
+                info.licence,
+                checksum,
+                states[name],
+                info.title,
+                info.homepage,
+            )
+        )
+    return rows
+
+
+def present(root: str | Path | None = None) -> dict[str, str]:
+    """Return for every dataset whether it can be read here, or the command that gets it."""
+    base = data_root(root)
+    states = {}
+    for name in manifests.names():
+        if not manifests.manifest(name).files:
+            states[name] = "ready (drawn when it is read)"
+        elif store.is_complete(base / name):
+            states[name] = "ready"
+        else:
+            states[name] = f"not here: cellcount download {name}"
+    return states
+
+
+@contextlib.contextmanager
+def _only_one(base: Path, name: str, say: Say) -> Iterator[Path]:
+    """Hold the dataset's lock, which the system releases when the process ends however it ends."""
+    incoming = base / ".incoming" / name
+    incoming.parent.mkdir(parents=True, exist_ok=True)
+    with incoming.with_name(f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process is downloading {name}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield incoming
+
+
+def _put_in_place(shelf: Shelf, archives: list[Archive], folder: Path) -> None:
+    """Unpack beside the final place, and move there when all is written; or leave nothing."""
+    unpacked = shelf.incoming / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)  # of a process that was killed
+    try:
+        _unpack(shelf.info, archives, unpacked, shelf.say)
+        record(shelf.base, shelf.info, archives)
+        os.sync()  # one for thousands of files; then the name appears
+        os.replace(unpacked, folder)
+    except NoSpaceError:
+        raise
+    except DataError as error:
+        # Checked against a published checksum, downloading again would bring the same bytes.
+        aside = [shelf.set_aside(a.path) for a in archives if a.file.sha256 is None]
+        kept = f"; set aside: {', '.join(map(str, aside))}" if aside else ""
+        raise DataError(f"{error}{kept}") from error
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _unpack(info: Manifest, archives: list[Archive], unpacked: Path, say: Say) -> None:
+    """Unpack, look whether everything is there, and write the records."""
+    from cellcount_lib.data.layouts import scan
+
+    left = info.unpacked_mb * 1_000_000
+    files: dict[str, str] = {}
+    unpacked.mkdir()
+    for archive in archives:
+        say(f"unpacking {archive.file.name}")
+        written = extract(archive.path, unpacked, most_bytes=left)
+        left -= sum((unpacked / path).stat().st_size for path in written)
+        files.update(written)
+    reserved = {store.RECEIPT, store.INDEX, store.LISTING} & set(files)
+    if reserved:
+        raise DataError(f"{info.name}: its archive has a file {reserved.pop()}, which is reserved")
+    say("looking whether everything is there")
+    items = scan(unpacked, info)
+    receipt = {
+        "name": info.name,
+        "manifest": info.identity,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "licence": info.licence,
+        "citation": info.citation,
+        "samples": len(items),
+        "files": [
+            {
+                "name": archive.file.name,
+                "source": archive.source,
+                "sha256": archive.sha256,
+                "checksum": "published" if archive.file.sha256 else "recorded, none is published",
+            }
+            for archive in archives
+        ],
+    }
+    store.write_records(unpacked, manifest=info, items=items, files=files, receipt=receipt)

@@ -1,0 +1,173 @@
+"""Read and write pictures, label images and masks; every failure names the file and what to do.
+
+PNG, JPEG and TIFF; 8 and 16 bit; grey, RGB and RGBA. Nothing is lost silently: alpha is dropped
+(and said), 16 bits become 8 by one stated rule that is recorded, and what cannot be read without
+guessing (stacks, floating point, inverted grey) is an error.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cellcount_lib.checks import check_image, check_labels
+from cellcount_lib.data.decode import LOSSY, read_stored
+from cellcount_lib.errors import DataError, InputError
+
+# Per-image percentiles, as the authors of BBBC039 scale their 16-bit pictures; robust against a few
+# hot pixels, and the same for 10-, 12- and 16-bit cameras.
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
+
+
+def read_image(path: str | Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Read a picture as uint8 (H, W, 3), with a note of how its values were converted.
+
+    Parameters
+    ----------
+    path : str or Path
+        PNG, JPEG or TIFF with one plane: grey, RGB or RGBA, 8 or 16 bit. Grey is repeated in the
+        three channels, alpha is dropped.
+
+    Returns
+    -------
+    image : ndarray of uint8, shape (H, W, 3)
+    note : dict
+        ``bits`` and ``channels`` of the file, ``intensity`` = the rule, and for 16-bit pictures
+        the values ``low`` and ``high`` that became 0 and 255 (see `to_uint8`).
+    """
+    path = Path(path)
+    array = read_stored(path, palette_as="colour")
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    if channels not in (1, 2, 3, 4):
+        raise DataError(f"{path}: expected grey, RGB or RGBA, found {channels} channels")
+    note: dict[str, Any] = {"bits": 8 * array.dtype.itemsize, "channels": channels}
+    if channels in (2, 4):
+        array = array[..., :-1]
+        note["alpha"] = "dropped"
+    if array.ndim == 2:
+        array = array[..., np.newaxis]
+    values, rule = to_uint8(array)
+    image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+    return np.ascontiguousarray(image), note | rule
+
+
+def to_uint8(array: NDArray[Any]) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Convert to 8 bits by the rule of the project; the rule and its numbers come back too.
+
+    8-bit values are kept. 16-bit values that all fit in 8 bits are kept. Otherwise the range
+    between the 0.1 and 99.9 percentiles of the picture (all channels together, so that colours
+    keep their ratio) is mapped to 0..255, rounded, and clipped outside. The rule is per picture:
+    brightness is not comparable between 16-bit pictures afterwards; ``low`` and ``high`` undo it.
+
+    Examples
+    --------
+    >>> values, rule = to_uint8(np.array([[0, 1000], [2000, 4095]], dtype=np.uint16))
+    >>> values.tolist(), rule["low"], rule["high"]
+    ([[0, 62], [125, 255]], 3.0, 4088.715)
+    """
+    if array.dtype == np.uint8:
+        return array, {"intensity": "as stored"}
+    if array.max() <= 255:
+        return array.astype(np.uint8), {"intensity": "16-bit file with 8-bit values, kept"}
+    low, high = (float(v) for v in np.percentile(array, [LOW_PERCENTILE, HIGH_PERCENTILE]))
+    if high <= low:  # nearly constant: a few pixels carry all there is to see
+        low, high = float(array.min()), float(array.max())
+    scaled = (array.astype(np.float32) - low) / max(high - low, 1.0)
+    values = np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+    rule = f"percentiles {LOW_PERCENTILE} and {HIGH_PERCENTILE} of the picture to 0 and 255"
+    return values, {"intensity": rule, "low": round(low, 3), "high": round(high, 3)}
+
+
+def read_labels(path: str | Path) -> NDArray[np.int32]:
+    """Read a label image as int32 (H, W): 0 is background, every object has its own number.
+
+    Grey of any depth, indexed colour (the index is the label), or three equal channels. A
+    foreground mask given by mistake (only the value 1, 255 or 65535, in three pieces or more) is an
+    error, because it would count as a single object.
+    """
+    from scipy import ndimage
+
+    path = Path(path)
+    array = _one_plane(path, _truth(path, "labels"))
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    labels = check_labels(str(path), array)
+    values = np.unique(labels)
+    values = values[values > 0]
+    if values.size == 1 and int(values[0]) in (1, 255, 65535):
+        pieces = ndimage.label(labels)[1]
+        if pieces >= 3:
+            raise DataError(
+                f"{path}: expected one number per object, found only the value {values[0]}, in "
+                f"{pieces} separate pieces; if this is a foreground mask, put it in masks/ "
+                "(column 'mask' of index.csv) and its connected components become the objects"
+            )
+    return labels
+
+
+def read_mask(path: str | Path) -> NDArray[Any]:
+    """Read a mask as stored, (H, W), one channel; > 0 is foreground.
+
+    Not binarised here, so that the caller can say how many values it had (FNC v1: 20 are not
+    binary). Of a colour mask the largest of the channels counts; alpha does not.
+    """
+    path = Path(path)
+    array = _truth(path, "masks")
+    if array.ndim == 3:
+        colours = array[..., :-1] if array.shape[2] in (2, 4) else array
+        array = colours.max(axis=2)
+    return array
+
+
+def read_channels(path: str | Path) -> NDArray[Any]:
+    """Read a PNG or TIFF as stored, (H, W) or (H, W, C)."""
+    return _truth(Path(path), "labels")
+
+
+def write_png(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Write a uint8 (H, W, 3) image, whole or not at all."""
+    _write(Path(path), Image.fromarray(check_image("image", image)))
+
+
+def write_labels(path: str | Path, labels: NDArray[Any]) -> None:
+    """Write (H, W) labels as a 16-bit PNG, whole or not at all; at most 65535 is representable."""
+    labels = check_labels("labels", labels)
+    if labels.max() > np.iinfo(np.uint16).max:
+        raise InputError(f"labels: expected at most 65535 in a 16-bit PNG, found {labels.max()}")
+    _write(Path(path), Image.fromarray(labels.astype(np.uint16)))
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: expected a name that ends in .png")
+    handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            image.save(file, format="PNG")
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _truth(path: Path, kind: str) -> NDArray[Any]:
+    if path.suffix.lower() in LOSSY:
+        raise DataError(f"{path}: JPEG changes pixel values; {kind} must be PNG or TIFF")
+    return read_stored(path, palette_as="index")
+
+
+def _one_plane(path: Path, array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim == 2:
+        return array
+    colours = array[..., :-1] if array.shape[2] in (2, 4) else array
+    if (colours == colours[..., :1]).all():
+        return colours[..., 0]
+    raise DataError(
+        f"{path}: expected a grey label image (one number per object), found colours; "
+        "save the label numbers as 16-bit grey PNG or TIFF"
+    )

@@ -1,0 +1,188 @@
+"""What is known about a dataset before it is downloaded: one JSON file each, in ``manifests/``.
+
+A dataset of your own: write a JSON file with the same keys (``layout`` may be ``"folder"``: an
+archive with images/ and labels/ or masks/), put it in a folder, and name that folder in the
+environment variable ``CELLCOUNT_MANIFESTS``. It is then known to ``load`` and to ``cellcount
+download`` by its name. A file there takes precedence over a built-in manifest of the same name.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from cellcount_lib.errors import DataError, unknown_name
+
+BUILT_IN = Path(__file__).parent / "manifests"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file to download.
+
+    ``sha256`` is None where the publisher states none; then the one that was seen is recorded.
+    ``size`` is in bytes where it is known exactly; ``about_mb`` is for people.
+    """
+
+    name: str
+    url: str
+    sha256: str | None = None
+    size: int | None = None
+    about_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How images come to train, val and test.
+
+    ``rule`` says it in words. ``val`` and ``test`` are numbers of images (int) or fractions of what
+    is to be split (float, rounded down); None where the dataset itself decides. ``test_names`` are
+    file names that are the test set.
+    """
+
+    rule: str
+    seed: int = 0
+    val: int | float | None = None
+    test: int | float | None = None
+    test_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset: where it comes from, what it should contain, how it is split, whose it is."""
+
+    name: str
+    title: str
+    layout: str
+    split: SplitRule
+    licence: str
+    files: tuple[RemoteFile, ...] = ()
+    images: int | None = None
+    unpacked_mb: int = 1000
+    citation: str = ""
+    homepage: str = ""
+    pixel_size_um: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that decides which pixels and splits come out; not of the prose."""
+        what = asdict(self)
+        for prose in ("title", "licence", "citation", "homepage", "notes", "unpacked_mb"):
+            del what[prose]
+        del what["split"]["rule"]
+        what["files"] = [[f.name, f.sha256] for f in self.files]
+        return digest(what)
+
+    @property
+    def download_mb(self) -> float | None:
+        """Size of all files in MB, None where it is not known."""
+        sizes = [f.size / 1e6 if f.size else f.about_mb for f in self.files]
+        return sum(s for s in sizes if s) if all(sizes) else None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of keys.
+
+    Examples
+    --------
+    >>> digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def names() -> list[str]:
+    """Names of all datasets with a manifest, the simulated one first.
+
+    Examples
+    --------
+    >>> names()[:2]
+    ['simulated', 'bbbc038']
+    """
+    found = {path.stem for folder in _folders() for path in folder.glob("*.json")}
+    return sorted(found, key=lambda name: (name != "simulated", name))
+
+
+def manifest(name: str) -> Manifest:
+    """Return the manifest of a dataset.
+
+    Examples
+    --------
+    >>> manifest("fnc-v1").images
+    283
+    """
+    if name not in (known := names()):
+        raise unknown_name("dataset", name, [*known, "folder:PATH"])
+    path = next(p for folder in _folders() if (p := folder / f"{name}.json").is_file())
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a manifest in JSON, found {error}") from error
+    return _parse(path, content)
+
+
+def _folders() -> list[Path]:
+    own = os.environ.get("CELLCOUNT_MANIFESTS")
+    if own and not Path(own).is_dir():
+        raise DataError(f"CELLCOUNT_MANIFESTS: expected a folder of JSON files, found {own!r}")
+    return [*([Path(own)] if own else []), BUILT_IN]
+
+
+def _parse(path: Path, content: Any) -> Manifest:
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    try:
+        files = tuple(_build(RemoteFile, f, path) for f in content.pop("files", []))
+        rule = dict(content.pop("split", {}))
+        listed = rule.pop("test_names_file", None)
+        if listed is not None:
+            lines = (path.parent / listed).read_text(encoding="utf-8").splitlines()
+            rule["test_names"] = tuple(line.strip() for line in lines if line.strip())
+        notes = tuple(content.pop("notes", []))
+        split = _build(SplitRule, rule, path)
+        made = _build(Manifest, content | {"files": files, "split": split, "notes": notes}, path)
+    except (TypeError, ValueError, OSError) as error:
+        raise DataError(f"{path}: {error}") from error
+    if made.name != path.stem:
+        raise DataError(f"{path}: expected the name {path.stem!r} in it, found {made.name!r}")
+    return made
+
+
+def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
+    unknown = sorted(set(values) - {f.name for f in fields(kind)})
+    if unknown:
+        raise DataError(
+            f"{path}: {unknown_name('key', unknown[0], [f.name for f in fields(kind)])}"
+        )
+    return kind(**values)
+
+
+def _validate(made: Manifest) -> None:
+    def check(good: bool, what: str, found: object) -> None:
+        if not good:
+            raise DataError(f"manifest {made.name!r}: expected {what}, found {found!r}")
+
+    # The name becomes a folder, the files' names become paths: nothing may lead out of the root.
+    plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+    built_in_or_folder = made.name.startswith("folder:") or made.layout == "simulated"
+    check(built_in_or_folder or bool(plain.fullmatch(made.name)), "a plain name", made.name)
+    for file in made.files:
+        check(bool(plain.fullmatch(file.name)), "plain file names", file.name)
+        check(file.url.startswith(("https://", "http://")), "an http(s) address", file.url)
+        hashed = file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", file.sha256)
+        check(bool(hashed), "sha256 of 64 lower-case hexadecimal digits or null", file.sha256)
+        check(file.size is None or file.size > 0, "size > 0 or null", file.size)
+    check(len({f.name for f in made.files}) == len(made.files), "file names to differ", made.files)
+    check(made.unpacked_mb > 0, "unpacked_mb > 0", made.unpacked_mb)
+    for part in (made.split.val, made.split.test):
+        good = part is None or (0 <= part < 1 if isinstance(part, float) else part >= 0)
+        check(good, "val and test as a count or a fraction below 1", part)
