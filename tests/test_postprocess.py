@@ -163,6 +163,36 @@ def test_a_small_cell_beside_a_big_one_vanishes_by_the_historical_rule():
     assert postprocess(mask, "recommended").max() == 2
 
 
+def test_what_an_opening_removes_saves_a_flat_object():
+    mask = np.zeros((60, 60), bool)
+    mask[24:36, 24:36] = True  # a core of 12 x 12,
+    mask[22, 22:38] = mask[22:38, 22] = mask[37, 22:38] = True  # in an open ring, 1 pixel wide,
+    mask[22:33, 37] = mask[30, 22:24] = True  # joined to it, all plateau
+    assert np.count_nonzero(mask) >= 200
+    assert postprocess(mask, "morelli2021").max() == 1
+    assert postprocess(mask, replace(POSTPROCESS["morelli2021"], marker_below=80)).max() == 0
+
+
+def test_the_lowest_plateau_of_a_picture_without_empty_parts_is_no_marker():
+    mask = np.zeros((12, 200), bool)
+    mask[:, :31] = True
+    mask[3:9, 36:] = True  # 6 thick, so its plateau is 3, and no pixel of the picture is lower
+    labels = postprocess(mask, "morelli2021")
+    assert labels.max() == 1
+    assert not labels[:, 36:].any()
+    # the view widens, and there is lower ground
+    assert postprocess(np.pad(mask, ((0, 40), (0, 0))), "morelli2021").max() == 2
+
+
+def test_small_pictures_full_of_cells_are_seen_whole():
+    # cut to the cells' own box, the spread map would lack the low ground that tells plateaus
+    mask = disc((90, 23), (57, 13, 10), (28, 7, 9))
+    assert postprocess(mask, "morelli2021").max() == 2
+    np.testing.assert_array_equal(
+        postprocess(mask, "morelli2021"), plain(mask, POSTPROCESS["morelli2021"])
+    )
+
+
 def test_every_256th_object_is_lost_by_the_historical_rule():
     mask = np.zeros((50 * 20, 50 * 15), bool)
     for y in range(5, mask.shape[0], 50):
@@ -257,6 +287,7 @@ def test_scaling():
     assert (third.smooth_radius, third.spread, third.footprint) == (1, 9, 12)
     assert (third.objects_below, third.marker_below, third.pieces_below) == (18, 2, 18)
     assert settings.scaled(0.001).spread == 1
+    assert POSTPROCESS["clissa2023"].scaled(0.5).holes_below == 13  # 12.5: halves go up
     assert POSTPROCESS["recommended"].scaled(0.5).depth == 0.75
 
 
