@@ -1,10 +1,10 @@
 """How far the simulator is from the published data: the same statistics, side by side.
 
-Published figures were measured on the FNC v1 archive or stand in the tables of the slides (S0). Objects
-are the connected components of the marked pixels. S0's tables of area and Feret diameter fit the objects
-after the watershed of the study instead ("split objects": 119.30 um2 are 1202 pixels, and the archive has
-1206 after the watershed, 1506 before). Its tables of intensities and of signal contradict the archive
-(see `NOTES`): they are shown, and not aimed at.
+Published figures were measured on the FNC v1 archive or stand in the tables of the slides (S0).
+Objects are the connected components of the marked pixels. S0's tables of area and Feret diameter
+fit the objects after the watershed of the study instead ("split objects": 119.30 um2 are 1202
+pixels, and the archive has 1206 after the watershed, 1506 before). Its tables of intensities and of
+signal contradict the archive (see `NOTES`): they are shown, and not aimed at.
 
 Taught in: 01_data
 """

@@ -14,8 +14,8 @@ from scipy import ndimage
 from cellcount_lib.data.fields import Field, Patch, radial, smooth_field, sprinkle, stroke, walk
 
 # Brightness on the outline relative to the middle: the marked outline of the real cells lies where the
-# brightness has fallen to about a fifth.
-EDGE = 0.21
+# brightness has fallen to about a seventh.
+EDGE = 0.14
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Body:
 
 def draw_look(rng: Generator, peak: float) -> CellLook:
     """Draw how a cell of this brightness looks."""
-    dotted = float(np.clip(rng.beta(0.7, 1.3), 0, 1))
+    dotted = float(np.clip(rng.beta(0.7, 1.5), 0, 1))
     return CellLook(
         peak=peak,
         dotted=dotted,
         sharpness=float(rng.uniform(1.1, 2.0) if rng.random() < 0.6 else rng.uniform(1.8, 3.4)),
-        elongation=float(1 + rng.gamma(2.0, 0.38)),
+        elongation=float(1 + rng.gamma(2.0, 0.34)),
         hole=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.25 else 0.0,
         processes=int(rng.choice(4, p=[0.45, 0.3, 0.17, 0.08])),
     )
@@ -84,7 +84,7 @@ def draw_body(rng: Generator, centre: tuple[float, float], area: float, look: Ce
     reach = radius * np.sqrt(look.elongation) * 2.6 + 6
     side = 2 * int(np.ceil(reach)) + 1
     row, column = (round(c) - side // 2 for c in centre)
-    distance = radial(rng, side, radius, elongation=look.elongation)
+    distance = radial(rng, side, radius, elongation=look.elongation, rough=0.10)
     shape = np.exp(np.float32(np.log(EDGE)) * distance ** np.float32(look.sharpness))
     smooth = shape * (0.85 + 0.22 * smooth_field(rng, shape.shape, radius * 0.6))
     smooth *= 1 + (0.06 + 0.16 * look.dotted) * smooth_field(rng, shape.shape, 4.0)
@@ -165,7 +165,7 @@ def hasty_outline(rng: Generator, light: Field, shape: Field, area: int) -> NDAr
     blurred = ndimage.gaussian_filter(light, 2.0)
     blurred /= max(float(blurred.max()), 1e-6)
     noisy = np.sqrt(np.maximum(blurred, 0)) + 0.35 * shape
-    noisy = noisy * (1 + 0.10 * smooth_field(rng, shape.shape, 7.0))
+    noisy = noisy * (1 + 0.16 * smooth_field(rng, shape.shape, 9.0))
     near = shape > EDGE**2.2
     filled = ndimage.binary_fill_holes(_top(np.where(near, noisy, 0), area))
     return _largest(filled)

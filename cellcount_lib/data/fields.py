@@ -91,7 +91,7 @@ def radial(
     direction = (along + np.complex64(1j) * across) / np.maximum(distance, np.float32(1e-3))
     coefficients = []
     for k in range(2, 7):
-        height = rough * rng.normal() * 2 / k
+        height = rough * rng.normal() * (2 / k) ** 1.6
         coefficients.append(np.complex64(height * np.exp(1j * rng.uniform(0, 2 * np.pi))))
     harmonics = np.full(direction.shape, coefficients.pop())
     while coefficients:  # Horner's scheme: six products in place of five cosines

@@ -136,7 +136,7 @@ def draw_cells(
         area = max(60, draw_area(rng, place.size_score))
         several = _cells_in(rng, area, n_objects)
         centre = _free_place(rng, size, taken, middle, spread, np.sqrt(area / np.pi))
-        peak = float(np.clip(rng.lognormal(5.0 + brightness, 0.5), 22, 700))
+        peak = float(np.clip(rng.lognormal(5.2 + brightness, 0.45), 22, 700))
         bodies = _bodies(rng, centre, area, several, peak)
         drawn += _mark(rng, light, labels, structures, bodies, area, manual=place.manual)
     # cells that took up little of the tracer: like marked ones but dim, and left out by the experts
@@ -157,7 +157,7 @@ def draw_cells(
 
 def _cells_in(rng: Generator, area: int, n_objects: int) -> int:
     """How many cells one object of this area holds: crowded pictures have clumps."""
-    usual = 1000 if n_objects > 10 else 1350
+    usual = 1150 if n_objects > 10 else 1700
     expected = area / usual - 0.5
     return int(np.clip(1 + rng.poisson(max(expected, 0.05)), 1, 7)) if area > 500 else 1
 
@@ -165,7 +165,7 @@ def _cells_in(rng: Generator, area: int, n_objects: int) -> int:
 def _bodies(
     rng: Generator, centre: tuple[float, float], area: int, several: int, peak: float
 ) -> list[Body]:
-    parts = rng.dirichlet(np.full(several, 4.5)) * area * (1.0 + 0.12 * (several > 1))
+    parts = rng.dirichlet(np.full(several, 4.0)) * area * (1.0 + 0.12 * (several > 1))
     bodies, spots = [], [np.asarray(centre)]
     for number, part in enumerate(parts):
         radius = np.sqrt(part / np.pi)
@@ -255,7 +255,7 @@ def draw_small_artifact(rng: Generator, light: Field, structures: Structures) ->
 
 def draw_big_artifact(rng: Generator, light: Field, structures: Structures, place: Stratum) -> None:
     """The overexposed corner of real pictures: a bright granular region with a sharp curved edge."""
-    common = 0.85 if place.manual else 0.91
+    common = 0.85 if place.manual else 0.915
     if place.artifact < common:
         return
     height, width = light.shape
@@ -296,25 +296,25 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     interpolation of a colour mosaic.
     """
     size = light.shape
-    red = 252 * np.tanh(light / 252)
+    red = light / (1 + (light / 252) ** 4) ** 0.25
     noise = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.9) * np.float32(3.19)
     red += noise * (0.55 + 0.11 * np.sqrt(np.maximum(light, 0)) + 0.012 * red)
     hot = rng.integers(0, size[0] * size[1], max(1, size[0] * size[1] // 120000))
     red.ravel()[hot] += rng.uniform(40, 220, hot.size).astype(np.float32)
     red8 = np.clip(np.rint(red), 0, 253).astype(np.uint8)
     values = np.arange(256)
-    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.3, 0.95)
+    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.25, 0.85)
     slope = np.interp(level, (2, 10), (0.74, 0.66)) + rng.normal(0, 0.02)
     above = np.maximum(values - black, 0)
     green = above * (slope + (0.98 - slope) * (above / (253 - black)) ** 2.6)
-    blue = np.maximum(values - 7, 0) * 0.078 * rng.lognormal(0, 0.4)
+    blue = np.maximum(values - 7, 0) * 0.069 * rng.lognormal(0, 0.38)
     spread = np.where(values > black - 3, 0.55 + 0.024 * values, 0.1).astype(np.float32)
     own = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.7) * np.float32(2.5)
     image = np.empty((*size, 3), np.uint8)
     image[..., 0] = red8
     for channel, curve in ((1, green), (2, blue)):
         table = curve.astype(np.float32)
-        drift = spread if channel == 1 else 0.5 * spread * (values > 12)
+        drift = spread if channel == 1 else 0.62 * spread * (values > 12)
         image[..., channel] = np.clip(np.rint(table[red8] + own * drift[red8]), 0, 253)
     return image
 
