@@ -74,14 +74,14 @@ def download(
     if store.is_complete(folder):
         say(f"{name} is already in {folder} (check it with --verify)")
         return folder
-    if folder.exists():
-        raise DataError(
-            f"{folder} exists but was not made by this command (it has no {store.RECEIPT}); "
-            "move it away first"
-        )
     try:
         with _only_one(base, name, say) as incoming:
             if not store.is_complete(folder):  # another process may have been faster
+                if folder.exists():
+                    raise DataError(
+                        f"{folder} exists but was not made by this command (it has no "
+                        f"{store.RECEIPT}); move it away first"
+                    )
                 incoming.mkdir(exist_ok=True)
                 shelf = Shelf(info, base, incoming, say)
                 patience = Patience(attempts, pause, timeout)
@@ -92,9 +92,8 @@ def download(
                 _put_in_place(shelf, archives, folder)
                 shutil.rmtree(incoming)
     except OSError as error:
-        raise DataError(
-            f"{error.filename or base}: cannot be written ({error.strerror})"
-        ) from error
+        where = error.filename or base
+        raise DataError(f"{where}: cannot be read or written ({error.strerror})") from error
     say(f"{name} is in {folder}. Licence: {info.licence}. Cite: {info.citation}")
     return folder
 
