@@ -30,8 +30,8 @@ def download_command(
 ) -> None:
     """Download a dataset, or check one that is there.
 
-    An interrupted download goes on where it stopped when the same command is given again. The
-    dataset's folder appears when all of it is downloaded, checked and unpacked.
+    An interrupted download goes on where it stopped: give the same command again.
+    The dataset's folder appears when all of it is there, checked and unpacked.
     """
     from cellcount_lib.data import download as data
 
