@@ -25,6 +25,7 @@ from cellcount_lib.data.population import Stratum, draw_area, stratum
 
 FULL = 1200 * 1600
 Structures = list[dict[str, Any]]
+MISSED = 0.05  # share of marked cells without a semi-automatic label; our guess, no source counts them
 
 
 def draw_fnc(
@@ -123,7 +124,8 @@ def draw_cells(
 ) -> tuple[NDArray[np.int32], int]:
     """Draw `n_objects` marked objects (cells and clumps) and the cells that nobody marked.
 
-    Returns the labels, int32 (H, W), and the number of marked cells that were drawn.
+    Returns the labels, int32 (H, W), and the number of marked cells that were drawn: more than the
+    labels hold, because clumps hold several and the semi-automatic labels miss some.
     """
     size = light.shape
     labels = np.zeros(size, np.int32)
@@ -140,24 +142,27 @@ def draw_cells(
         bodies = _bodies(rng, centre, area, several, peak)
         drawn += _mark(rng, light, labels, structures, bodies, area, manual=place.manual)
     # cells that took up little of the tracer: like marked ones but dim, and left out by the experts
-    n_dim = rng.poisson(
-        (5.5 + 0.55 * n_objects) * (share if n_objects == 0 else min(1, share + 0.1))
-    )
-    for _ in range(n_dim):
+    n_dim = rng.poisson((5.5 + 0.55 * n_objects) * min(1, share + 0.1 * (n_objects > 0)))
+    # marked cells, dimmer than most, that the semi-automatic labels do not have
+    n_missed = 0 if place.manual else rng.poisson(MISSED * n_objects)
+    for number in range(n_dim + n_missed):
+        missed = number >= n_dim
         area = max(80, 0.8 * draw_area(rng, place.size_score))
         centre = _free_place(rng, size, taken, middle, 1.5 * spread, np.sqrt(area / np.pi))
-        peak = float(np.clip(rng.lognormal(2.85 + 0.6 * brightness, 0.55), 5, 75))
-        body = draw_body(rng, centre, area, draw_look(rng, peak))
+        peak = rng.lognormal(*((4.2, 0.3) if missed else (2.97 + 0.6 * brightness, 0.55)))
+        look = draw_look(rng, float(np.clip(peak, 5, 110 if missed else 75)))
+        body = draw_body(rng, centre, area, look)
         for process in body.processes:
             process.add_to(light)
         patch = Patch(body.row, body.column, body.light)
-        _place(patch, light, structures, "non-marked-cell", core=body.shape > EDGE)
-    return labels, drawn
+        kind = "missed-cell" if missed else "non-marked-cell"
+        _place(patch, light, structures, kind, core=body.shape > EDGE)
+    return labels, drawn + int(n_missed)
 
 
 def _cells_in(rng: Generator, area: int, n_objects: int) -> int:
     """How many cells one object of this area holds: crowded pictures have clumps."""
-    usual = 1150 if n_objects > 10 else 1700
+    usual = 1500 if n_objects > 10 else 2200
     expected = area / usual - 0.5
     return int(np.clip(1 + rng.poisson(max(expected, 0.05)), 1, 7)) if area > 500 else 1
 
@@ -171,7 +176,7 @@ def _bodies(
         radius = np.sqrt(part / np.pi)
         if number:
             neighbour = int(rng.integers(number))
-            apart = (radius + np.sqrt(parts[neighbour] / np.pi)) * rng.uniform(0.85, 1.1)
+            apart = (radius + np.sqrt(parts[neighbour] / np.pi)) * rng.uniform(0.98, 1.1)
             angle = rng.uniform(0, 2 * np.pi)
             spots.append(spots[neighbour] + apart * np.array([np.sin(angle), np.cos(angle)]))
         look = draw_look(rng, peak * rng.lognormal(0, 0.25))
@@ -189,7 +194,7 @@ def _mark(
     *,
     manual: bool,
 ) -> int:
-    """Add an object to the picture and, unless the labelling missed it, to the labels."""
+    """Add an object to the picture and to the labels; return its number of cells."""
     row, column, glow, shape, owner = union(bodies)
     if manual:
         outline = exact_outline(shape, area)
@@ -303,11 +308,11 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     red.ravel()[hot] += rng.uniform(40, 220, hot.size).astype(np.float32)
     red8 = np.clip(np.rint(red), 0, 253).astype(np.uint8)
     values = np.arange(256)
-    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.25, 0.85)
-    slope = np.interp(level, (2, 10), (0.74, 0.66)) + rng.normal(0, 0.02)
+    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.2, 0.9)
+    slope = np.interp(level, (2, 10), (0.73, 0.63)) + rng.normal(0, 0.045)
     above = np.maximum(values - black, 0)
     green = above * (slope + (0.98 - slope) * (above / (253 - black)) ** 2.6)
-    blue = np.maximum(values - 7, 0) * 0.069 * rng.lognormal(0, 0.38)
+    blue = np.maximum(values - 7, 0) * 0.072 * rng.lognormal(0, 0.38)
     spread = np.where(values > black - 3, 0.55 + 0.024 * values, 0.1).astype(np.float32)
     own = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.7) * np.float32(2.5)
     image = np.empty((*size, 3), np.uint8)
