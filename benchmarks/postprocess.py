@@ -25,7 +25,7 @@ def plain(
 ) -> NDArray[np.int32]:
     """Follow the description of the released code, one library call per step.
 
-    ``loop=True`` also runs what makes the released code slow: scikit-image 0.18 and 0.19 looked at
+    ``loop=True`` also runs what makes the released code slow: scikit-image 0.18 to 0.24 look at
     every plateau pixel for others closer than 1 pixel, of which there are none.
     """
     s = settings
@@ -147,7 +147,7 @@ def cases() -> list[Case]:
                 name=f"post-processing {name}, 1600x1200, 40 objects",
                 ours=lambda s=settings: postprocess(mask, s),  # type: ignore[misc]
                 reference=lambda s=settings: plain(mask, s, loop=True),  # type: ignore[misc]
-                reference_is="the released steps on whole pictures, with scikit-image 0.19's loop",
+                reference_is="the released steps on whole pictures, with the loop of scikit-image 0.18-0.24",
                 at_most_s=0.4,
                 same=np.array_equal,
             )
