@@ -147,7 +147,7 @@ def cases() -> list[Case]:
                 name=f"post-processing {name}, 1600x1200, 40 objects",
                 ours=lambda s=settings: postprocess(mask, s),  # type: ignore[misc]
                 reference=lambda s=settings: plain(mask, s, loop=True),  # type: ignore[misc]
-                reference_is="the released steps on whole pictures, with the loop of scikit-image 0.18-0.24",
+                reference_is="the released steps, with the loop of scikit-image 0.18-0.24",
                 at_most_s=0.4,
                 same=np.array_equal,
             )
