@@ -38,7 +38,13 @@ def plain(
     depth = ndimage.distance_transform_edt(processed)
     spread = ndimage.maximum_filter(depth, size=s.spread, mode="constant")
     peaks = np.zeros(mask.shape, bool)
-    if processed.any():
+    if not s.flat_is_empty:  # scikit-image 0.17 and older: no exception for a flat picture
+        around = np.ones((s.footprint, s.footprint))
+        highest = ndimage.maximum_filter(np.where(processed, spread, 0), footprint=around)
+        peaks = processed & (spread == highest) & (spread > spread.min())
+        if loop:
+            keep_apart(np.argwhere(peaks))
+    elif processed.any():
         found = peak_local_max(
             spread,
             footprint=np.ones((s.footprint, s.footprint)),

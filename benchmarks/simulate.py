@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.harness import Case
-from cellcount_lib.data.population import N_IMAGES, stratum
 from cellcount_lib.data.simulate import simulate
+from cellcount_lib.data.simulator.population import N_IMAGES, stratum
 
 
 def cases() -> list[Case]:

@@ -69,7 +69,7 @@ def simulate(
     if report == (out is not None):
         raise InputError("give either a folder to write or --report, not both and not neither")
     if report:
-        from cellcount_lib.data.calibration import write_report
+        from cellcount_lib.data.simulator.calibration import write_report
 
         write_report(csv_file, jobs=jobs, seed=seed)
         return

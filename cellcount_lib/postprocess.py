@@ -4,15 +4,16 @@ A binary mask says where cells are, not how many: specks must go, holes must be 
 touching cells must be told apart (`splitting`).
 
 ``morelli2021`` (S3, R21) and ``clissa2023`` (S1, R23) do what the released code does, accidents
-included, as it runs on scikit-image 0.18 to 0.24:
+included, as it ran on the scikit-image of its time (R21: Python 3.6, so 0.17 or older; R23: 0.18 or
+0.19):
 
 - An object without marker is dropped. A marker is a plateau of the distance map after a maximum
   filter of 30 pixels, so an object has none if a higher one is near, or if its plateau has fewer
   than 25 pixels. Of 35 cells in one true mask of the authors' own data, 33 are left.
 - In a picture where every object is round and narrower than the filter, all pixels are plateau.
   scikit-image since 0.18 takes that for a flat picture, without peaks: **all its objects vanish**,
-  unless 25 connected pixels stick out of one (``flat_is_empty``). The Python 3.6 of R21 implies
-  scikit-image 0.17 or older, where they stay; R23 needs 0.18 or 0.19.
+  unless 25 connected pixels stick out of one. So it is in ``clissa2023``; in ``morelli2021`` they
+  stay. Whoever runs R21's code on 0.18 to 0.24 gets its objects with ``flat_is_empty=True``.
 - The watershed draws a line between two pieces, which R21 needs because it counts connected
   components afterwards. From 0.25 on scikit-image draws none when compactness is on, and the
   released code would merge what it splits.
@@ -151,7 +152,6 @@ POSTPROCESS: Mapping[str, PostprocessSettings] = MappingProxyType(
             holes_below=600,
             objects_below=200,
             split="plateau",
-            flat_is_empty=True,
             eight_bit=True,
         ),
         "clissa2023": PostprocessSettings(

@@ -127,7 +127,8 @@ class Protocol:
         heatmap = check_heatmap("heatmap", heatmap)
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold: expected a number in [0, 1], found {threshold!r}")
-        return postprocess(heatmap > threshold, self.postprocess, scale=scale)
+        # NumPy would compare a float64 cutoff in another precision than a plain number
+        return postprocess(heatmap > float(threshold), self.postprocess, scale=scale)
 
     def score(
         self,

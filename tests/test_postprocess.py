@@ -148,11 +148,14 @@ def test_a_picture_of_small_round_cells_loses_them_all_by_the_historical_rule():
     )
     assert len(peaks) < 25, "scikit-image itself takes this picture to be flat"
     for name in HISTORICAL:
-        assert postprocess(small, name).max() == 0
+        assert postprocess(small, replace(POSTPROCESS[name], flat_is_empty=True)).max() == 0
         assert postprocess(small, replace(POSTPROCESS[name], flat_is_empty=False)).max() == 3
+    # R21 ran on a scikit-image before this rule, R23 after it
+    assert postprocess(small, "morelli2021").max() == 3
+    assert postprocess(small, "clissa2023").max() == 0
     assert postprocess(small, "recommended").max() == 3
     # one big cell, and the small ones are back
-    assert postprocess(small | disc((200, 200), (150, 150, 25)), "morelli2021").max() == 4
+    assert postprocess(small | disc((200, 200), (150, 150, 25)), "clissa2023").max() == 4
 
 
 def test_a_small_cell_beside_a_big_one_vanishes_by_the_historical_rule():
@@ -169,8 +172,9 @@ def test_what_an_opening_removes_saves_a_flat_object():
     mask[22, 22:38] = mask[22:38, 22] = mask[37, 22:38] = True  # in an open ring, 1 pixel wide,
     mask[22:33, 37] = mask[30, 22:24] = True  # joined to it, all plateau
     assert np.count_nonzero(mask) >= 200
-    assert postprocess(mask, "morelli2021").max() == 1
-    assert postprocess(mask, replace(POSTPROCESS["morelli2021"], marker_below=80)).max() == 0
+    flat = replace(POSTPROCESS["morelli2021"], flat_is_empty=True)
+    assert postprocess(mask, flat).max() == 1
+    assert postprocess(mask, replace(flat, marker_below=80)).max() == 0
 
 
 def test_the_lowest_plateau_of_a_picture_without_empty_parts_is_no_marker():

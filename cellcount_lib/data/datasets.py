@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_positive
+from cellcount_lib.data.fetch.store import data_root, stored_items
 from cellcount_lib.data.folder import RULE, scan_folder
 from cellcount_lib.data.item import Item, read_item
 from cellcount_lib.data.manifest import Manifest, digest, manifest
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.splits import parts, seeded_split
-from cellcount_lib.data.store import data_root, stored_items
 from cellcount_lib.errors import DataError, InputError, unknown_name
 
 Read = Callable[[Item], tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]]

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from cellcount_lib.data import manifest as manifests
-from cellcount_lib.data import store
-from cellcount_lib.data.archives import Archive, Shelf, record, recorded
-from cellcount_lib.data.extract import NoSpaceError, extract
+from cellcount_lib.data.fetch import store
+from cellcount_lib.data.fetch.archives import Archive, Shelf, record, recorded
+from cellcount_lib.data.fetch.extract import NoSpaceError, extract
+from cellcount_lib.data.fetch.resume import Say
+from cellcount_lib.data.fetch.store import data_root
+from cellcount_lib.data.fetch.transfer import Patience
 from cellcount_lib.data.manifest import Manifest
-from cellcount_lib.data.resume import Say
-from cellcount_lib.data.store import data_root
-from cellcount_lib.data.transfer import Patience
 from cellcount_lib.errors import DataError, InputError
 
 
@@ -58,7 +58,7 @@ def download(
     progress : bool, optional
         Show progress bars; by default if standard error is a terminal.
     attempts, pause, timeout
-        How long to bear with a server, see `cellcount_lib.data.transfer.Patience`.
+        How long to bear with a server, see `cellcount_lib.data.fetch.transfer.Patience`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Simulated fluorescence pictures with instance labels: the embedded data of the book.
 
-`simulate` is a pure function: the same arguments give the same bytes, in any order, in any number of
-processes, with any number of cores. Real data is one download away; simulated data says that it is.
+`simulate` is a pure function: the same arguments give the same bytes, in any order, in any number
+of processes, with any number of cores. Real data is one download away; simulated data says so.
 
 Taught in: 01_data
 """
@@ -32,7 +32,7 @@ def simulate(
     ----------
     index : int
         Number of the picture, from 0. In the style ``fnc-yellow`` every run of 283 indices is a
-        population with the published distribution of counts; the last 31 of each are labelled by hand.
+        population with the published distribution of counts, the last 31 "labelled by hand".
     seed : int
         Another seed is another population.
     style : str
@@ -48,8 +48,9 @@ def simulate(
     -------
     Sample
         ``meta`` holds name, dataset ("simulated"), split (None), scale, style, seed, index,
-        labelling, pixel_size_um, n_cells_drawn (how many cells were really drawn), and structures: a
-        list of {"kind": ..., "box": (row0, column0, row1, column1)} of all that was drawn where.
+        labelling, n_cells_drawn (how many cells were really drawn), and structures: a list of
+        {"kind": ..., "box": (row0, column0, row1, column1)} of all that was drawn where;
+        ``fnc-yellow`` also has pixel_size_um, the published 0.315.
 
     Examples
     --------
@@ -72,18 +73,18 @@ def simulate(
     }
     key = zlib.crc32(style.encode())
     if style == "fnc-yellow":
-        from cellcount_lib.data.simulate_fnc import draw_fnc
+        from cellcount_lib.data.simulator.neurons import draw_fnc
 
         image, labels, more = draw_fnc(index, seed, key, (height, width))
     elif style.startswith("nuclei"):
-        from cellcount_lib.data.simulate_nuclei import draw_nuclei
+        from cellcount_lib.data.simulator.nuclei import draw_nuclei
 
         face = FACES[index % len(FACES)] if style == "nuclei" else style.removeprefix("nuclei-")
         key = zlib.crc32(f"nuclei-{face}".encode())
         image, labels, more = draw_nuclei(index, seed, key, (height, width), face)
         meta["face"] = face
     else:
-        from cellcount_lib.data.simulate_simcep import draw_simcep
+        from cellcount_lib.data.simulator.simcep import draw_simcep
 
         simplex = style == "simcep-simplex"
         image, labels, more = draw_simcep(index, seed, key, (height, width), simplex=simplex)

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellcount_lib.data import store, transfer
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.download import catalogue, download, present, verify
-from cellcount_lib.data.extract import extract
+from cellcount_lib.data.fetch import store, transfer
+from cellcount_lib.data.fetch.extract import extract
 from cellcount_lib.errors import DataError, InputError
 from tests.data import archives
 from tests.data.server import Resource, Server
@@ -496,7 +496,7 @@ def test_a_disk_that_fills_up_while_unpacking(get, monkeypatch, tmp_path):
 
 
 def test_a_disk_that_fills_up_while_writing(get, monkeypatch):
-    from cellcount_lib.data.resume import Transfer
+    from cellcount_lib.data.fetch.resume import Transfer
 
     def full(self, chunk):
         raise OSError(28, "No space left on device")
@@ -594,7 +594,7 @@ def test_the_bound_holds_for_all_archives_together(get, tmp_path):
 
 
 def test_too_many_members(tmp_path, monkeypatch):
-    monkeypatch.setattr("cellcount_lib.data.extract.MOST_MEMBERS", 3)
+    monkeypatch.setattr("cellcount_lib.data.fetch.extract.MOST_MEMBERS", 3)
     (tmp_path / "a.zip").write_bytes(ARCHIVE)
     with pytest.raises(DataError, match="at most 3 members, found 4"):
         extract(tmp_path / "a.zip", tmp_path / "out", most_bytes=10_000_000)
@@ -762,7 +762,8 @@ def test_killed_while_unpacking(get, tmp_path):
     """The archive is there; what was half unpacked is thrown away, and nothing is fetched again."""
     slow = (
         "import os, signal, sys\n"
-        "from cellcount_lib.data import download, extract\n"
+        "from cellcount_lib.data import download\n"
+        "from cellcount_lib.data.fetch import extract\n"
         "write, count = extract._write, []\n"
         "def dies(*a):\n"
         "    count.append(1)\n"

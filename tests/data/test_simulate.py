@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellcount_lib.data.cells import draw_body, draw_look, exact_outline, hasty_outline
-from cellcount_lib.data.population import N_IMAGES, counts_by_rank, stratum
 from cellcount_lib.data.simulate import STYLES, simulate
+from cellcount_lib.data.simulator.cells import draw_body, draw_look, exact_outline, hasty_outline
+from cellcount_lib.data.simulator.population import N_IMAGES, counts_by_rank, stratum
 from cellcount_lib.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,7 +184,7 @@ def test_structures_are_where_meta_says(full):
 
 
 def test_a_stripe_is_brighter_than_its_surroundings():
-    from cellcount_lib.data.simulate_fnc import draw_stripe
+    from cellcount_lib.data.simulator.neurons import draw_stripe
 
     light = np.zeros((600, 800), np.float32)
     structures = []

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from cellcount_lib.data.extract import need_space
+from cellcount_lib.data.fetch.extract import need_space
 from cellcount_lib.errors import DataError
 
 Say = Callable[[str], None]

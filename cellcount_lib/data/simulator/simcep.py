@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 
-from cellcount_lib.data.fields import Field, upsample
-from cellcount_lib.data.simulate_nuclei import Face, draw_all, grey_camera, place_nuclei
+from cellcount_lib.data.simulator.fields import Field, upsample
+from cellcount_lib.data.simulator.nuclei import Face, draw_all, grey_camera, place_nuclei
 
 COVER = 0.10  # share of cell pixels
 RADIUS = (7.5, 10.5)  # a cell fits the receptive field of the network, 38 x 38 pixels (S2)

@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from cellcount_lib.data.calibration import (
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.simulate import simulate
+from cellcount_lib.data.simulator.calibration import (
     NOTES,
     TARGETS,
     aimed_at,
@@ -15,8 +17,6 @@ from cellcount_lib.data.calibration import (
     summary,
     within,
 )
-from cellcount_lib.data.sample import Sample
-from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import InputError
 
 

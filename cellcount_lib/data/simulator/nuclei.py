@@ -13,7 +13,7 @@ from numpy.random import Generator, SeedSequence
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.data.fields import Field, radial, smooth_field, upsample
+from cellcount_lib.data.simulator.fields import Field, radial, smooth_field, upsample
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from cellcount_lib.data.simulate import simulate
-from cellcount_lib.data.simulate_nuclei import grey_camera, place_nuclei
+from cellcount_lib.data.simulator.nuclei import grey_camera, place_nuclei
 
 FACES = ("medium", "small", "uneven", "overcrowded")
 

@@ -1,8 +1,8 @@
 """How many cells, how large, how bright the background: the published figures as distributions.
 
-The dataset of 283 pictures is drawn by strata: picture i takes rank pi(i) of 283 in each distribution,
-pi a permutation that depends on the seed alone. The population then follows the published quantiles
-closely, while every picture is still a function of (seed, index) only.
+The dataset of 283 pictures is drawn by strata: picture i takes rank pi(i) of 283 in each
+distribution, pi a permutation that depends on the seed alone. The population then follows the
+published quantiles closely, while every picture is still a function of (seed, index) only.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ N_IMAGES = 283  # S3
 N_MANUAL = 31  # labelled by hand; the released order puts them last (indices 252 to 282)
 
 # Number of marked objects by rank among 283 pictures, linear between the knots: 52 empty pictures,
-# median 4, 48 with more than 10, 27 with more than 20, at most 69, 2188 in all (measured on the FNC v1
-# archive), half of them in pictures of more than 20 (S0's table weighted by cells).
+# median 4, 48 with more than 10, 27 with more than 20, at most 69, 2188 in all (measured on the
+# FNC v1 archive), half of them in pictures of more than 20 (S0's table weighted by cells).
 COUNT_RANKS = (0, 51, 52, 75, 105, 141, 170, 200, 217, 234, 235, 255, 256, 262, 270, 278, 280, 282)
 COUNT_VALUES = (0, 0, 1, 1, 2, 4, 5, 6, 8, 10, 11, 20, 22, 28, 42, 58, 62, 69)
 
@@ -24,8 +24,8 @@ COUNT_VALUES = (0, 0, 1, 1, 2, 4, 5, 6, 8, 10, 11, 20, 22, 28, 42, 58, 62, 69)
 AREA_QUANTILES = (0.0, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90, 0.97, 0.99, 1.0)
 AREA_VALUES = (95, 226, 450, 770, 1215, 1960, 2960, 4300, 6150, 10100)
 
-# Cells of crowded pictures are smaller: the median picture has 0.445% foreground with 4 objects, that is
-# 2100 pixels for each, against 1506 in the mean over all objects.
+# Cells of crowded pictures are smaller: the median picture has 0.445% foreground with 4 objects,
+# that is 2100 pixels for each, against 1506 in the mean over all objects.
 CROWDING = -0.65
 SAME_PICTURE = 0.45
 LARGEST = 4.0

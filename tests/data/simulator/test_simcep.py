@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from cellcount_lib.data.simulate import simulate
-from cellcount_lib.data.simulate_simcep import simplex_illumination
+from cellcount_lib.data.simulator.simcep import simplex_illumination
 
 STYLES = ("simcep", "simcep-simplex")
 ROOT = Path(__file__).resolve().parents[2]

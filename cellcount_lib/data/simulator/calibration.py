@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.simulator.targets import NOTES, TARGETS
 from cellcount_lib.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,86 +31,6 @@ if TYPE_CHECKING:
 
 PIXEL_UM = 0.315
 SMALLEST_OBJECT = 80  # pixels; what the measured figures take for an object
-ARCHIVE = "FNC v1 archive"
-
-# statistic, published value, source
-TARGETS: tuple[tuple[str, float, str], ...] = (
-    ("cells per image, mean", 7.73, ARCHIVE),
-    ("cells per image, median", 4, ARCHIVE),
-    ("cells per image, max", 69, ARCHIVE),
-    ("images without cells, %", 100 * 52 / 283, ARCHIVE),
-    ("images with > 10 cells, %", 100 * 48 / 283, ARCHIVE),
-    ("images with > 20 cells, %", 100 * 27 / 283, ARCHIVE),
-    ("objects in 283 images", 2188, ARCHIVE),
-    ("area p5, px", 233, ARCHIVE),
-    ("area p10, px", 426, ARCHIVE),
-    ("area p25, px", 713, ARCHIVE),
-    ("area p50, px", 1136, ARCHIVE),
-    ("area p75, px", 1838, ARCHIVE),
-    ("area p90, px", 2870, ARCHIVE),
-    ("area p99, px", 5785, ARCHIVE),
-    ("area max, px", 9360, ARCHIVE),
-    ("area mean, px", 1506.05, ARCHIVE),
-    ("equivalent diameter mean, px", 41.24, ARCHIVE),
-    ("major axis mean, px", 56.48, ARCHIVE),
-    ("minor axis mean, px", 33.54, ARCHIVE),
-    ("objects above 3x mean area", 63, ARCHIVE),
-    ("foreground overall, %", 0.607, ARCHIVE),
-    ("foreground median image, %", 0.445, ARCHIVE),
-    ("foreground max image, %", 5.751, ARCHIVE),
-    ("red mean", 10.62, ARCHIVE),
-    ("red sd", 15.97, ARCHIVE),
-    ("green mean", 5.02, ARCHIVE),
-    ("green sd", 11.59, ARCHIVE),
-    ("blue mean", 0.32, ARCHIVE),
-    ("blue sd", 1.38, ARCHIVE),
-    ("red p1", 0, ARCHIVE),
-    ("red p50", 7, ARCHIVE),
-    ("red p99", 72, ARCHIVE),
-    ("green p1", 0, ARCHIVE),
-    ("green p50", 2, ARCHIVE),
-    ("green p99", 45, ARCHIVE),
-    ("blue p1", 0, ARCHIVE),
-    ("blue p50", 0, ARCHIVE),
-    ("blue p99", 5, ARCHIVE),
-    ("correlation red-green", 0.9718, ARCHIVE),
-    ("correlation red-blue", 0.8037, ARCHIVE),
-    ("correlation green-blue", 0.8370, ARCHIVE),
-    ("cells per image weighted by cells, mean", 27.05, "S0"),
-    ("cells per image weighted by cells, q10", 4, "S0"),
-    ("cells per image weighted by cells, q25", 7, "S0"),
-    ("cells per image weighted by cells, q50", 21, "S0"),
-    ("cells per image weighted by cells, q75", 48, "S0"),
-    ("cells per image weighted by cells, q90", 59, "S0"),
-    ("split objects, area mean, px", 1206.43, ARCHIVE),
-    ("split objects, equivalent diameter mean, px", 36.50, ARCHIVE),
-    ("split objects, major axis mean, px", 50.43, ARCHIVE),
-    ("split objects, minor axis mean, px", 29.39, ARCHIVE),
-    ("split objects, area mean, um2", 119.30, "S0"),
-    ("split objects, area q10, um2", 35.23, "S0"),
-    ("split objects, area q50, um2", 89.86, "S0"),
-    ("split objects, area q90, um2", 237.09, "S0"),
-    ("split objects, Feret diameter mean, um", 17.48, "S0"),
-    ("split objects, Feret diameter q10, um", 9.42, "S0"),
-    ("split objects, Feret diameter q50, um", 15.53, "S0"),
-    ("split objects, Feret diameter q90, um", 26.86, "S0"),
-    ("signal mean, %", 0.50, "S0"),
-    ("signal q50, %", 0.34, "S0"),
-    ("signal q90, %", 1.07, "S0"),
-    ("red mean, S0", 7.32, "S0"),
-    ("green mean, S0", 2.83, "S0"),
-    ("blue mean, S0", 0.20, "S0"),
-)
-
-# Published statistics that contradict another published one; shown, not aimed at.
-NOTES = {
-    "red mean, S0": "S0 gives 7.32, the archive has 10.62",
-    "green mean, S0": "S0 gives 2.83, the archive has 5.02",
-    "blue mean, S0": "S0 gives 0.20, the archive has 0.32",
-    "signal mean, %": "S0 gives 0.50, the archive has 0.607",
-    "signal q50, %": "S0 gives 0.34, the archive has 0.445",
-    "signal q90, %": "S0's mean and median signal are lower than the archive's",
-}
 
 
 @dataclass(frozen=True)
@@ -133,12 +54,10 @@ class ImageStatistics:
 
 def image_statistics(sample: Sample) -> ImageStatistics:
     """Measure one picture."""
-    from cellcount_lib.postprocess import POSTPROCESS, postprocess
+    from cellcount_lib.postprocess import postprocess
 
     parts, n = ndimage.label(sample.mask, np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=n + 1)[1:]
-    # without the accidents of the released code, which loses all objects of some pictures
-    rule = replace(POSTPROCESS["morelli2021"], flat_is_empty=False, eight_bit=False)
     channels = [sample.image[..., c] for c in range(3)]
     # whole numbers below 2^53: exact in any order of summation
     wide = [c.astype(np.int64) for c in channels]
@@ -146,7 +65,7 @@ def image_statistics(sample: Sample) -> ImageStatistics:
     return ImageStatistics(
         components=areas.astype(np.int64),
         axes=_axes(parts),
-        split=_axes(postprocess(sample.mask, rule)),
+        split=_axes(postprocess(sample.mask, "morelli2021")),
         pixels=sample.mask.size,
         histograms=np.stack([np.bincount(c.ravel(), minlength=256) for c in channels]),
         products=np.array(products),
@@ -239,7 +158,7 @@ def _colour_figures(images: list[ImageStatistics]) -> dict[str, float]:
     values = np.arange(256)
     means = histograms @ values / n
     sds = np.sqrt(histograms @ values**2 / n - means**2)
-    out = {}
+    out: dict[str, float] = {}
     for c, colour in enumerate(("red", "green", "blue")):
         out |= {f"{colour} mean": means[c], f"{colour} sd": sds[c], f"{colour} mean, S0": means[c]}
         for q in (1, 50, 99):
@@ -311,8 +230,9 @@ def _draw_and_measure(job: tuple[int, int]) -> ImageStatistics:
 def source_hash() -> str:
     """Fingerprint of the code that draws `fnc-yellow`, so that a stale table is found out."""
     here = Path(__file__).parent
-    names = ("fields.py", "cells.py", "population.py", "simulate_fnc.py", "calibration.py")
-    text = b"".join((here / name).read_bytes() for name in names)
+    names = ("fields", "cells", "population", "neurons", "scenery", "calibration", "targets")
+    paths = [here.parent / "simulate.py", *(here / f"{name}.py" for name in names)]
+    text = b"".join(path.read_bytes() for path in paths)
     return hashlib.sha256(text).hexdigest()[:16]
 
 
@@ -321,10 +241,11 @@ def write_report(path: Path | None, *, jobs: int | None = None, seed: int = 0) -
     report = calibration_report(jobs=jobs, seed=seed, progress=sys.stderr.isatty())
     good = within(report)
     print("Simulated pictures against the published data (FNC yellow); 283 pictures, seed", seed)
-    for row, fine in zip(report.itertuples(), good, strict=True):
-        error = "" if np.isnan(row.relative_error) else f"{100 * row.relative_error:+6.1f}%"
-        flag = "" if fine else ("  (not aimed at)" if row.note else "  <- off")
-        print(f"  {row.statistic:<42}{row.published:>10.4g}{row.simulated:>10.4g}{error:>9}{flag}")
+    columns = (report[c] for c in ("statistic", "published", "simulated", "relative_error", "note"))
+    for name, published, value, relative, note, fine in zip(*columns, good, strict=True):
+        error = "" if np.isnan(relative) else f"{100 * relative:+6.1f}%"
+        flag = "" if fine else ("  (not aimed at)" if note else "  <- off")
+        print(f"  {name:<44}{published:>10.4g}{value:>10.4g}{error:>9}{flag}")
     aims = good[report["note"] == ""]
     print(f"{int(aims.sum())} of {len(aims)} within 10% (median count, and zeros, within 1).")
     for name, note in NOTES.items():

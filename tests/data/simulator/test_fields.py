@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellcount_lib.data.fields import Patch, radial, smooth_field, sprinkle, stroke, upsample, walk
+from cellcount_lib.data.simulator.fields import (
+    Patch,
+    radial,
+    smooth_field,
+    sprinkle,
+    stroke,
+    upsample,
+    walk,
+)
 
 
 def rng(seed=0):

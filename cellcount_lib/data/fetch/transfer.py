@@ -1,8 +1,8 @@
 """Fetch one file over HTTP, and go on where an interrupted transfer stopped.
 
 The transfer itself is pooch's ``HTTPDownloader`` (streaming, time-outs, redirects). What pooch
-lacks is added here and in `cellcount_lib.data.resume`: another attempt, of this process or of a
-later one, asks only for the bytes that are missing.
+lacks is added here and in `cellcount_lib.data.fetch.resume`: another attempt, of this process or
+of a later one, asks only for the bytes that are missing.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cellcount_lib.data.resume import (
+from cellcount_lib.data.fetch.resume import (
     Say,
     StartAgainError,
     Transfer,

@@ -1,7 +1,7 @@
 """A cell of the simulator: how bright it is where, and which pixels a person would mark.
 
-A cell is a soma of irregular outline with a tapering halo, filled smoothly ("shaded") or with puncta
-("dotted"), with processes that leave it; the vocabulary is that of the challenges named in S0.
+A cell is a soma of irregular outline with a tapering halo, filled smoothly ("shaded") or with
+puncta ("dotted"), with processes that leave it; the vocabulary is that of S0's challenges.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.data.fields import Field, Patch, radial, smooth_field, sprinkle, stroke, walk
+from cellcount_lib.data.simulator.fields import (
+    Field,
+    Patch,
+    radial,
+    smooth_field,
+    sprinkle,
+    stroke,
+    walk,
+)
 
-# Brightness on the outline relative to the middle: the marked outline of the real cells lies where the
-# brightness has fallen to about a seventh.
+# Brightness on the outline relative to the middle: the marked outline of the real cells lies where
+# the brightness has fallen to about a seventh.
 EDGE = 0.14
 
 
@@ -48,7 +56,7 @@ class CellLook:
 
 @dataclass(frozen=True)
 class Body:
-    """A drawn cell in a window: `light` adds to the picture, `shape` is 1 inside and falls outside."""
+    """A drawn cell in a window: `light` adds to the picture, `shape` falls from 1 in the middle."""
 
     row: int
     column: int
@@ -132,7 +140,7 @@ def _processes(
 
 
 def union(bodies: list[Body]) -> tuple[int, int, Field, Field, NDArray[np.int32]]:
-    """Put bodies in one window: (row, column, light, shape, owner), owner = nearest body, from 0."""
+    """Put bodies in one window: row, column, light, shape, and the nearest body, from 0."""
     top, left = min(b.row for b in bodies), min(b.column for b in bodies)
     bottom = max(b.row + b.light.shape[0] for b in bodies)
     right = max(b.column + b.light.shape[1] for b in bodies)

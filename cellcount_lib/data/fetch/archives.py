@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from cellcount_lib.data import store
-from cellcount_lib.data.extract import need_space
+from cellcount_lib.data.fetch import store
+from cellcount_lib.data.fetch.extract import need_space
+from cellcount_lib.data.fetch.resume import Say
+from cellcount_lib.data.fetch.transfer import Patience, fetch
 from cellcount_lib.data.manifest import Manifest, RemoteFile
-from cellcount_lib.data.resume import Say
-from cellcount_lib.data.transfer import Patience, fetch
 from cellcount_lib.errors import DataError
 
 

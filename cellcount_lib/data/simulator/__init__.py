@@ -1,0 +1,1 @@
+"""What the simulator is made of: strokes, cells, the population, the styles, the calibration."""

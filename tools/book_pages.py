@@ -1,0 +1,153 @@
+"""Make what the book's pages include: the tables in book/_generated and the overview figure.
+
+Every table comes from a registry of the library or from a file in results/, so that no page repeats
+a number by hand. `make book` runs this before it renders.
+"""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = ROOT / "book" / "_generated"
+FIGURE = ROOT / "book" / "images" / "overview.png"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [list(header), ["---"] * len(header), *([str(c) for c in row] for row in rows)]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines)
+
+
+def datasets() -> str:
+    from cellcount_lib.data.download import catalogue
+
+    rows = [
+        (f"`{r.name}`", r.title, r.images, r.download_mb or "-", r.licence, r.checksum or "-")
+        for r in catalogue()
+    ]
+    header = ("name", "what", "images", "MB to download", "licence", "checksum")
+    return markdown(header, rows)
+
+
+def models() -> str:
+    from cellcount_lib.models import MODELS, build, count_flops, count_parameters, receptive_field
+
+    published = {
+        "c-resunet": "1.7M",
+        "resunet": "887k",
+        "unet": "about 14M",
+        "small-unet": "876k",
+        "fcn": "about 1.3M",
+    }
+    rows = []
+    for name in MODELS:
+        model = build(name, 1, 2) if name == "fcn" else build(name)
+        rows.append(
+            (
+                f"`{name}`",
+                f"{count_parameters(model):,}",
+                published[name],
+                f"{receptive_field(model, at='bottleneck')}, {receptive_field(model, at='output')}",
+                f"{count_flops(model) / 1e9:.1f}",
+            )
+        )
+    header = ("network", "trainable parameters", "as published", "sees (pixels)", "GFLOP")
+    return markdown(header, rows)
+
+
+def losses() -> str:
+    from cellcount_lib.losses import PRESETS
+
+    rows = [
+        (f"`{name}`", loss, ", ".join(f"{k} = {v}" for k, v in settings.items()) or "none")
+        for name, (loss, settings) in PRESETS.items()
+    ]
+    return markdown(("preset", "loss", "settings"), rows)
+
+
+def protocols() -> str:
+    from cellcount_lib.protocols import PROTOCOLS
+
+    rows = [
+        (
+            f"`{p.name}`",
+            p.description,
+            p.threshold_rule,
+            f"{p.primary.rule}, {p.primary.threshold:g}",
+            "; ".join(f"{m.rule}, {m.threshold:g}" for m in p.further) or "none",
+            p.source,
+        )
+        for p in PROTOCOLS.values()
+    ]
+    header = ("protocol", "what it does", "cutoff", "primary rule", "beside it", "source")
+    return markdown(header, rows)
+
+
+def calibration() -> str:
+    lines = [
+        line
+        for line in (ROOT / "results" / "calibration.csv").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    rows = list(csv.reader(lines))
+    return markdown(rows[0], rows[1:])
+
+
+def overview(path: Path) -> None:
+    """Draw the figure of the README: picture, labels, weight map, what the baseline finds."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    from cellcount_lib.baselines import adaptive_threshold
+    from cellcount_lib.data.simulate import simulate
+    from cellcount_lib.matching import match
+    from cellcount_lib.plots import outline, show_image, show_matches
+    from cellcount_lib.postprocess import postprocess
+    from cellcount_lib.protocols import protocol
+    from cellcount_lib.weightmap import weight_map
+
+    sample = simulate(OVERVIEW_INDEX)
+    ruler = protocol("recommended")
+    rows, columns = densest(sample.labels, size=512)
+    image, labels = sample.image[rows, columns], sample.labels[rows, columns]
+    found = postprocess(adaptive_threshold(sample.image, quantile=0.98), ruler.postprocess)
+    found = found[rows, columns]
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.9), layout="constrained", dpi=100)
+    show_image(axes[0], image, title="picture (simulated)")
+    show_image(axes[1], image, title=f"labels: {len(set(labels.flat)) - 1} cells")
+    outline(axes[1], labels, colors="#56B4E9", linewidths=1.3)
+    axes[2].imshow(weight_map(labels), cmap="cividis")
+    axes[2].set(xticks=[], yticks=[], title="weight map")
+    axes[2].spines[:].set_visible(False)
+    pairs = match(labels, found, rule=ruler.primary.rule, threshold=ruler.primary.threshold).pairs
+    show_matches(axes[3], image, labels, found, pairs, title="adaptive threshold")
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)
+
+
+OVERVIEW_INDEX = 3  # a picture with many cells, look-alikes and clumps
+
+
+def densest(labels, *, size: int) -> tuple[slice, slice]:
+    """Window of `size` pixels that holds the most foreground, on a grid of a quarter window."""
+    starts = [range(0, max(1, side - size + 1), size // 4) for side in labels.shape]
+    corners = [(r, c) for r in starts[0] for c in starts[1]]
+    best = max(corners, key=lambda rc: (labels[rc[0] :, rc[1] :][:size, :size] > 0).sum())
+    return slice(best[0], best[0] + size), slice(best[1], best[1] + size)
+
+
+def main() -> None:
+    GENERATED.mkdir(exist_ok=True)
+    for table in (datasets, models, losses, protocols, calibration):
+        (GENERATED / f"{table.__name__}.md").write_text(table() + "\n")
+        print(f"book/_generated/{table.__name__}.md")
+    overview(FIGURE)
+    print(FIGURE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
