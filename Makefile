@@ -12,8 +12,8 @@ SUMMARY := @$(PYTHON) tools/step.py --summary
 
 LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' | sort)
 CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py
-SIMULATOR := $(shell find cellcount_lib/data -name '*.py' | sort)
-PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' | grep -v _build | sort)
+SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
+PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated' | sort)
 
 .DELETE_ON_ERROR:
 .PHONY: help book test lint bench install report clean
@@ -38,7 +38,7 @@ install: .make/installed ## the environment only
 	$(SUMMARY)
 
 report: .make/installed ## the simulator against the published figures, measured again
-	$(STEP) "Calibration of the simulator" -- $(BIN)/cellcount simulate --report --csv results/calibration.csv
+	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) .make book/_build build *.egg-info
@@ -66,7 +66,7 @@ clean: ## remove the environment and everything built
 	@touch $@
 
 results/calibration.csv: $(SIMULATOR) | .make/installed
-	$(STEP) "Calibration of the simulator" -- $(BIN)/cellcount simulate --report --csv $@
+	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
 
 .make/book: .make/installed $(PAGES) $(LIBRARY) results/calibration.csv tools/book_pages.py
 	$(STEP) "Figures and tables" -- $(BIN)/python tools/book_pages.py

@@ -53,10 +53,14 @@ def simulate(
     height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 1200,
     width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 1600,
     report: Annotated[
-        bool, typer.Option("--report", help="Draw 283 images and compare with the published data.")
+        bool,
+        typer.Option("--report", help="Compare 283 images with the published data (minutes)."),
     ] = False,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="With --report: also write the table to this file.")
+    tables: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --report: write calibration.csv and difficulty.csv to this folder."
+        ),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes to use (default: all cores).")
@@ -70,8 +74,10 @@ def simulate(
         raise InputError("give either a folder to write or --report, not both and not neither")
     if report:
         from cellcount_lib.data.simulator.calibration import write_report
+        from cellcount_lib.difficulty import write_difficulty
 
-        write_report(csv_file, jobs=jobs, seed=seed)
+        write_report(tables and tables / "calibration.csv", jobs=jobs, seed=seed)
+        write_difficulty(tables and tables / "difficulty.csv", jobs=jobs)
         return
     assert out is not None
     write_simulated(out, n=n, style=style, seed=seed, size=(height, width))
@@ -138,6 +144,3 @@ def main() -> None:
     except CellcountError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-GENERATED = ROOT / "book" / "_generated"
-FIGURE = ROOT / "book" / "images" / "overview.png"
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -48,50 +46,61 @@ def models() -> str:
                 f"`{name}`",
                 f"{count_parameters(model):,}",
                 published[name],
-                f"{receptive_field(model, at='bottleneck')}, {receptive_field(model, at='output')}",
+                receptive_field(model, at="bottleneck"),
+                receptive_field(model, at="output"),
                 f"{count_flops(model) / 1e9:.1f}",
             )
         )
-    header = ("network", "trainable parameters", "as published", "sees (pixels)", "GFLOP")
-    return markdown(header, rows)
+    header = ("network", "trainable parameters", "as published", "field, deepest", "field, output")
+    return markdown((*header, "GFLOP"), rows)
 
 
 def losses() -> str:
     from cellcount_lib.losses import PRESETS
 
     rows = [
-        (f"`{name}`", loss, ", ".join(f"{k} = {v}" for k, v in settings.items()) or "none")
+        (f"`{name}`", loss, ", ".join(f"{k} = {_plain(v)}" for k, v in settings.items()))
         for name, (loss, settings) in PRESETS.items()
     ]
     return markdown(("preset", "loss", "settings"), rows)
 
 
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def protocols() -> str:
     from cellcount_lib.protocols import PROTOCOLS
 
-    rows = [
-        (
-            f"`{p.name}`",
-            p.description,
-            p.threshold_rule,
-            f"{p.primary.rule}, {p.primary.threshold:g}",
-            "; ".join(f"{m.rule}, {m.threshold:g}" for m in p.further) or "none",
-            p.source,
-        )
-        for p in PROTOCOLS.values()
-    ]
-    header = ("protocol", "what it does", "cutoff", "primary rule", "beside it", "source")
-    return markdown(header, rows)
+    parts = []
+    for p in PROTOCOLS.values():
+        cutoff = f"fixed at {p.cutoffs[0]:g}" if p.threshold_rule == "fixed" else p.threshold_rule
+        rules = [f"{m.rule}, threshold {m.threshold:g}" for m in (p.primary, *p.further)]
+        split = f"{p.postprocess.split}; objects below {p.postprocess.objects_below} px are dropped"
+        parts += [f"### `{p.name}`", "", p.description, ""]
+        parts += [f"- cutoff: {cutoff}", f"- splitting: {split}", f"- matching: {rules[0]}"]
+        parts += [f"- beside it: {rule}" for rule in rules[1:]]
+        parts += [f"- mean percentage error: `{p.mpe}`", f"- source: {p.source}", ""]
+    return "\n".join(parts)
+
+
+def _results(name: str) -> list[dict[str, str]]:
+    lines = (ROOT / "results" / name).read_text().splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
 
 
 def calibration() -> str:
-    lines = [
-        line
-        for line in (ROOT / "results" / "calibration.csv").read_text().splitlines()
-        if not line.startswith("#")
-    ]
-    rows = list(csv.reader(lines))
-    return markdown(rows[0], rows[1:])
+    rows = []
+    for r in _results("calibration.csv"):
+        error = f"{100 * float(r['relative_error']):+.1f}%" if r["relative_error"] else ""
+        rows.append((r["statistic"], r["published"], r["simulated"], error, r["source"], r["note"]))
+    header = ("statistic", "published", "simulated", "difference", "source", "note")
+    return markdown(header, rows)
+
+
+def difficulty() -> str:
+    rows = _results("difficulty.csv")
+    return markdown(list(rows[0]), [[v or "–" for v in r.values()] for r in rows])
 
 
 def overview(path: Path) -> None:
@@ -116,20 +125,20 @@ def overview(path: Path) -> None:
     found = postprocess(adaptive_threshold(sample.image, quantile=0.98), ruler.postprocess)
     found = found[rows, columns]
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.9), layout="constrained", dpi=100)
-    show_image(axes[0], image, title="picture (simulated)")
-    show_image(axes[1], image, title=f"labels: {len(set(labels.flat)) - 1} cells")
+    show_image(axes[0], image, gamma=0.65, title="picture (simulated)")
+    show_image(axes[1], image, gamma=0.65, title=f"labels: {len(set(labels.flat)) - 1} cells")
     outline(axes[1], labels, colors="#56B4E9", linewidths=1.3)
     axes[2].imshow(weight_map(labels), cmap="cividis")
     axes[2].set(xticks=[], yticks=[], title="weight map")
     axes[2].spines[:].set_visible(False)
     pairs = match(labels, found, rule=ruler.primary.rule, threshold=ruler.primary.threshold).pairs
-    show_matches(axes[3], image, labels, found, pairs, title="adaptive threshold")
+    show_matches(axes[3], image, labels, found, pairs, gamma=0.65, title="adaptive threshold")
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)
 
 
-OVERVIEW_INDEX = 3  # a picture with many cells, look-alikes and clumps
+OVERVIEW_INDEX = 250  # a picture with many cells, look-alikes and clumps
 
 
 def densest(labels, *, size: int) -> tuple[slice, slice]:
@@ -140,13 +149,12 @@ def densest(labels, *, size: int) -> tuple[slice, slice]:
     return slice(best[0], best[0] + size), slice(best[1], best[1] + size)
 
 
-def main() -> None:
-    GENERATED.mkdir(exist_ok=True)
-    for table in (datasets, models, losses, protocols, calibration):
-        (GENERATED / f"{table.__name__}.md").write_text(table() + "\n")
-        print(f"book/_generated/{table.__name__}.md")
-    overview(FIGURE)
-    print(FIGURE.relative_to(ROOT))
+def main(book: Path = ROOT / "book") -> None:
+    generated, figure = book / "_generated", book / "images" / "overview.png"
+    generated.mkdir(exist_ok=True)
+    for table in (datasets, models, losses, protocols, calibration, difficulty):
+        (generated / f"{table.__name__}.md").write_text(table() + "\n")
+    overview(figure)
 
 
 if __name__ == "__main__":
