@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STEP := @$(PYTHON) tools/step.py
+# pip shows its progress to a person, and is quiet in a log
+QUIET := $(shell test -t 2 || echo --quiet --progress-bar off)
 SUMMARY := @$(PYTHON) tools/step.py --summary
 
 LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' | sort)
@@ -51,7 +53,7 @@ clean: ## remove the environment and everything built
 
 .make/installed: .make/venv pyproject.toml constraints.txt
 	$(STEP) "Install the packages (3 GB the first time)" -- \
-		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet \
+		$(BIN)/python -m pip install --disable-pip-version-check $(QUIET) \
 		-c constraints.txt -e ".[book,dev]"
 	@touch $@
 
@@ -61,7 +63,7 @@ clean: ## remove the environment and everything built
 	$(STEP) "Types" -- $(BIN)/mypy
 	@touch $@
 
-.make/tests: .make/installed $(CHECKED) pyproject.toml README.md environment.yml results/calibration.csv
+.make/tests: .make/installed $(CHECKED) $(PAGES) pyproject.toml constraints.txt README.md environment.yml results/calibration.csv
 	$(STEP) "Tests" -- $(BIN)/python -m pytest -n 2 --dist loadfile
 	@touch $@
 

@@ -90,6 +90,15 @@ def test_readme_names_only_targets_and_commands_that_exist():
     assert used <= commands, f"README names unknown commands: {used - commands}"
 
 
+def test_the_python_example_of_the_readme_runs(capsys):
+    readme = (ROOT / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    exec(compile(example, "README.md", "exec"), {})
+    scores = eval(capsys.readouterr().out)
+    assert scores["n_images"] == 5
+    assert 0 < scores["f1"] < 1
+
+
 def test_version_is_the_same_everywhere():
     import cellcount_lib
 
