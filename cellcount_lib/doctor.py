@@ -38,7 +38,7 @@ class Job:
 JOBS = (
     Job("use the library and the simulator", "cellcount simulate", ("numpy", "skimage", "edt")),
     Job("download a dataset", "cellcount download", ("pooch", "tqdm")),
-    Job("train a model", "the library's models and losses", ("torch", "fastai", "kornia")),
+    Job("build networks and losses", "cellcount_lib.models", ("torch", "fastai", "kornia")),
     Job("render the book", "make book", ("jupyter_book", "papermill"), ("make",), "book"),
     Job("run the checks", "make test", ("pytest", "ruff", "mypy"), ("make",), "dev"),
     Job("run on a SLURM cluster", "sbatch", ("snakemake",), ("sbatch", "squeue"), "hpc"),
