@@ -34,7 +34,7 @@ lint: .make/lint ## ruff (lint, format) and mypy
 	$(SUMMARY)
 
 bench: .make/installed ## time everything against its reference implementation (a few minutes)
-	$(STEP) "Benchmarks" -- $(BIN)/python -m benchmarks.run
+	$(STEP) "Benchmarks" -- $(BIN)/python -m benchmarks.run --out results/bench.md
 
 install: .make/installed ## the environment only
 	$(SUMMARY)

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from benchmarks.harness import Case, seconds
 
@@ -40,7 +41,10 @@ def measure(case: Case) -> dict[str, str]:
             missed.append(f"{theirs / ours:.1f}x < {case.at_least}x")
     aims = [f">= {case.at_least:g}x"] if case.at_least else []
     aims += [f"<= {case.at_most_s:g} s"] if case.at_most_s else []
-    row |= {"aim": ", ".join(aims) or "-", "met": "no: " + "; ".join(missed) if missed else "yes"}
+    row |= {
+        "aim": ", ".join(aims) or "-",
+        "met": "no: " + "; ".join(missed) if missed else "yes" if aims else "-",
+    }
     return row | {"reference is": case.reference_is or "-"}
 
 
@@ -54,23 +58,28 @@ def table(rows: list[dict[str, str]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("topics", nargs="*", help=f"any of: {', '.join(TOPICS)} (default: all)")
-    topics = parser.parse_args().topics or TOPICS
+    parser.add_argument("--out", type=Path, help="also write the report to this Markdown file")
+    arguments = parser.parse_args()
+    topics = arguments.topics or TOPICS
     if unknown := set(topics) - set(TOPICS):
         parser.error(f"unknown topic {', '.join(sorted(unknown))}; known: {', '.join(TOPICS)}")
 
     from cellcount_lib.doctor import REPORTED, processor, version
 
-    print(f"{processor()}; Python {platform.python_version()}; one thread")
-    print("; ".join(f"{name} {version(name)}" for name in REPORTED if version(name)), "\n")
+    versions = "; ".join(f"{name} {version(name)}" for name in REPORTED if version(name))
+    machine = f"{processor()}; Python {platform.python_version()}; one thread\n{versions}\n"
+    print(machine)
     rows = []
     for case in collect(topics):
         print(f"  timing {case.name} ...", file=sys.stderr, flush=True)
         rows.append(measure(case))
-    print(table(rows))
-    missed = [row for row in rows if row["met"] != "yes"]
-    print(f"\n{len(rows) - len(missed)} of {len(rows)} aims met.")
-    for row in missed:
-        print(f"  {row['case']}: {row['met']}")
+    missed = [f"- {row['case']}: {row['met']}" for row in rows if row["met"].startswith("no")]
+    aims = [row for row in rows if row["aim"] != "-"]
+    result = [f"{len(aims) - len(missed)} of {len(aims)} aims met.", *missed]
+    report = "\n".join([table(rows), "", *result])
+    print(report)
+    if arguments.out:
+        arguments.out.write_text(f"# `make bench`\n\n{machine}\n{report}\n")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def draw_cells(
         area = max(60, draw_area(rng, place.size_score))
         several = _cells_in(rng, area, n_objects)
         centre = _free_place(rng, size, taken, middle, spread, np.sqrt(area / np.pi))
-        peak = float(np.clip(rng.lognormal(5.12 + brightness, 0.45), 22, 700))
+        peak = float(np.clip(rng.lognormal(5.22 + brightness, 0.45), 22, 700))
         bodies = _bodies(rng, centre, area, several, peak)
         drawn += _mark(rng, light, labels, structures, bodies, area, manual=place.manual)
     # cells that took up little of the tracer: like marked ones but dim, and left out by the experts

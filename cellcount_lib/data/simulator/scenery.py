@@ -93,7 +93,7 @@ def draw_small_artifact(rng: Generator, light: Field, structures: Structures) ->
 
 def draw_big_artifact(rng: Generator, light: Field, structures: Structures, place: Stratum) -> None:
     """The overexposed corner of real pictures: bright, granular, with a sharp curved edge."""
-    common = 0.86 if place.manual else 0.925
+    common = 0.86 if place.manual else 0.924
     if place.artifact < common:
         return
     height, width = light.shape
@@ -141,10 +141,10 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     red.ravel()[hot] += rng.uniform(40, 220, hot.size).astype(np.float32)
     red8 = np.clip(np.rint(red), 0, 253).astype(np.uint8)
     values = np.arange(256)
-    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.2, 0.9)
+    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.2, 0.83)
     slope = np.interp(level, (2, 10), (0.73, 0.63)) + rng.normal(0, 0.045)
     above = np.maximum(values - black, 0)
-    green = above * (slope + (0.98 - slope) * (above / (253 - black)) ** 2.6)
+    green = above * (slope + (0.98 - slope) * (above / (253 - black)) ** 4.8)
     blue = np.maximum(values - 7, 0) * 0.0745 * rng.lognormal(0, 0.43)
     spread = np.where(values > black - 3, 0.55 + 0.024 * values, 0.1).astype(np.float32)
     own = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.7) * np.float32(2.5)
