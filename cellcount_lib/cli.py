@@ -48,7 +48,9 @@ def simulate(
         typer.Argument(help="Folder to write: images/, labels/, index.csv. It must not exist."),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of images.")] = 10,
-    style: Annotated[str, typer.Option(help="fnc-yellow, nuclei (four faces in turn), simcep, ...")] = "fnc-yellow",
+    style: Annotated[
+        str, typer.Option(help="fnc-yellow, nuclei (four faces in turn), simcep, ...")
+    ] = "fnc-yellow",
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same bytes.")] = 0,
     height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 1200,
     width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 1600,

@@ -97,7 +97,8 @@ def draw_body(rng: Generator, centre: tuple[float, float], area: float, look: Ce
     distance = radial(rng, side, radius, elongation=look.elongation, rough=0.10)
     shape = np.exp(np.float32(np.log(EDGE)) * distance ** np.float32(look.sharpness))
     core = np.exp(-np.float32(CORE) * distance**2)
-    smooth = (0.5 * shape + 0.8 * core) * (0.85 + 0.22 * smooth_field(rng, shape.shape, radius * 0.6))
+    smooth = 0.5 * shape + 0.8 * core
+    smooth *= 0.85 + 0.22 * smooth_field(rng, shape.shape, radius * 0.6)
     smooth *= 1 + (0.06 + 0.16 * look.dotted) * smooth_field(rng, shape.shape, 4.0)
     glow = 0.05 * np.exp(-0.35 * distance)
     # the window ends where the glow would still be visible: let it fade to nothing there
