@@ -12,6 +12,9 @@ STEP := @$(PYTHON) tools/step.py
 QUIET := $(shell test -t 2 || echo --quiet --progress-bar off)
 SUMMARY := @$(PYTHON) tools/step.py --summary
 
+# the summary is of this run, not of an interrupted one before it
+_ := $(shell rm -f .make/times.tsv)
+
 LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' | sort)
 CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py
 SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
