@@ -1,0 +1,49 @@
+"""Read many samples of a dataset in order, by several processes, a few ahead of need."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from cellcount_lib.data.datasets import Dataset
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.splits import shuffled
+
+
+def some(dataset: Dataset, most: int | None) -> Dataset:
+    """Return at most `most` samples of a dataset, spread over it by a hash of their names.
+
+    Examples
+    --------
+    >>> from cellcount_lib.data.datasets import load
+    >>> some(load("simulated", split="test"), 3).names
+    ['0092', '0192', '0199']
+    """
+    if most is None or most >= len(dataset):
+        return dataset
+    chosen = set(shuffled(dataset.names, seed=0)[:most])
+    from dataclasses import replace
+
+    return replace(dataset, items=tuple(i for i in dataset.items if i.name in chosen))
+
+
+def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[Sample]:
+    """Yield the samples in order; drawing or decoding one takes a quarter of a second.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    jobs : int, optional
+        Processes; default: one per core. 1 reads in this process.
+    """
+    import joblib  # type: ignore[import-untyped]
+
+    jobs = min(jobs or len(os.sched_getaffinity(0)), len(dataset))
+    if jobs <= 1:
+        yield from dataset
+        return
+    with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        parallel = joblib.Parallel(return_as="generator", pre_dispatch="2*n_jobs")
+        yield from parallel(joblib.delayed(_read)(dataset, i) for i in range(len(dataset)))
+
+
+def _read(dataset: Sequence[Sample], index: int) -> Sample:
+    return dataset[index]

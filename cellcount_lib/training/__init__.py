@@ -1,0 +1,12 @@
+"""Training: recipes and profiles, the fastai Learner, checkpoints, and one call that runs it all.
+
+Read in this order: `recipes` (how a network is trained) and `profiles` (at which scale), `loader`
+(batches), `learner` (the Learner, whole), `callbacks`, `checkpoint`, `run`.
+
+Taught in: 03_one_experiment
+"""
+
+from cellcount_lib.training.profiles import PROFILES, Profile, profile
+from cellcount_lib.training.recipes import RECIPES, Recipe, recipe
+
+__all__ = ["PROFILES", "RECIPES", "Profile", "Recipe", "profile", "recipe"]

@@ -1,0 +1,292 @@
+"""Callbacks of the Learner, one job each.
+
+Fastai's own trackers of the best epoch, of plateaus and of early stopping each keep a count that
+starts anew with every `fit`, save by pickle, and the one that lowers the learning rate has no
+effect on torch's optimisers. `Watch` does the three jobs with one state that a checkpoint can hold.
+"""
+
+import contextlib
+import csv
+import io
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.learner import Metric
+from torch import Tensor
+
+from cellcount_lib.losses import cell_logit
+from cellcount_lib.seeds import derived_seed
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+COLUMNS = ("epoch", "train_loss", "valid_loss", "dice", "found", "lr", "seconds")
+
+
+class Dice(Metric):  # type: ignore[misc]
+    """Dice of all validation pixels together, at probability 0.5; 0 if nothing is predicted."""
+
+    def reset(self) -> None:
+        """Forget the last epoch."""
+        self.common: Tensor | int = 0
+        self.both: Tensor | int = 0
+
+    def accumulate(self, learn: Any) -> None:
+        """Add a batch; sums stay on the device, nothing waits for them."""
+        predicted = cell_logit(learn.pred.detach()) > 0
+        true = learn.yb[0] > 0
+        self.common = self.common + (predicted & true).sum()
+        self.both = self.both + predicted.sum() + true.sum()
+
+    @property
+    def value(self) -> float:
+        """The score; 1 where neither truth nor prediction has a cell pixel."""
+        both = float(self.both)
+        return 2 * float(self.common) / both if both else 1.0
+
+    @property
+    def name(self) -> str:
+        """Column of the history."""
+        return "dice"
+
+
+class Found(Metric):  # type: ignore[misc]
+    """Share of validation pixels that are predicted to be cell: 0 is a collapsed network."""
+
+    def reset(self) -> None:
+        """Forget the last epoch."""
+        self.predicted: Tensor | int = 0
+        self.pixels = 0
+
+    def accumulate(self, learn: Any) -> None:
+        """Add a batch."""
+        logit = cell_logit(learn.pred.detach())
+        self.predicted = self.predicted + (logit > 0).sum()
+        self.pixels += logit.numel()
+
+    @property
+    def value(self) -> float:
+        """The share."""
+        return float(self.predicted) / max(self.pixels, 1)
+
+    @property
+    def name(self) -> str:
+        """Column of the history."""
+        return "found"
+
+
+class EpochSeed(Callback):  # type: ignore[misc]
+    """Make an epoch a function of the run's seed and of its number.
+
+    Crops and augmentation have generators of their own; torch's global one is seeded for whatever a
+    layer may draw (dropout). With this, a resumed training needs no stored random state.
+    """
+
+    order = -20
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_epoch(self) -> None:
+        """Seed the epoch."""
+        torch.manual_seed(derived_seed(self.seed, "torch", self.epoch))
+        self.dls.train.epoch = self.epoch
+
+
+class Autocast(Callback):  # type: ignore[misc]
+    """Run the network in bfloat16 where that is exact enough: matrix products and convolutions.
+
+    Fastai's `MixedPrecision` does this on CUDA only. The loss works in float32 by itself.
+    """
+
+    order = 10
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def before_fit(self) -> None:
+        """Wrap the forward pass, so that an error inside cannot leave autocast switched on."""
+        device = next(self.model.parameters()).device.type
+        plain = type(self.model).forward.__get__(self.model)
+        self.model.forward = torch.autocast(device, self.dtype)(plain)
+
+    def after_fit(self) -> None:
+        """Unwrap it."""
+        self.model.__dict__.pop("forward", None)
+
+
+class StopAtNaN(Callback):  # type: ignore[misc]
+    """End the training before a step with a loss that is not finite could spoil the weights."""
+
+    order = -15
+
+    def after_loss(self) -> None:
+        """Look at the loss."""
+        if self.training and not torch.isfinite(self.loss):
+            self.learn.stop_reason = (
+                f"the loss became {float(self.loss)} in epoch {self.epoch}, step {self.iter}"
+            )
+            raise CancelFitException
+
+
+class Watch(Callback):  # type: ignore[misc]
+    """Keep the weights of the best epoch, lower the learning rate on plateaus, stop in time.
+
+    Parameters
+    ----------
+    monitor : {"valid_loss", "dice"}
+    min_delta : float
+        Smaller gains do not count.
+    patience, factor : int, float
+        After `patience` epochs without a gain the rate is multiplied by `factor`; 0: never.
+    stop_after : int, optional
+        Epochs without a gain before training ends.
+
+    Attributes
+    ----------
+    state : dict
+        Numbers, for the checkpoint: best, best_epoch, since_gain, since_cut.
+    best : dict of str to Tensor
+        Weights of the best epoch, on the CPU.
+    """
+
+    order = 60
+
+    def __init__(
+        self,
+        monitor: str,
+        *,
+        min_delta: float = 0.0,
+        patience: int = 0,
+        factor: float = 1.0,
+        stop_after: int | None = None,
+    ) -> None:
+        self.monitor, self.min_delta = monitor, min_delta
+        self.patience, self.factor, self.stop_after = patience, factor, stop_after
+        self.state: dict[str, Any] = {
+            "best": None,
+            "best_epoch": None,
+            "since_gain": 0,
+            "since_cut": 0,
+        }
+        self.best: dict[str, Tensor] = {}
+
+    def after_epoch(self) -> None:
+        """Compare the epoch with the best one."""
+        state, value = self.state, self.history.rows[-1][self.monitor]
+        gain = None if state["best"] is None else value - state["best"]
+        if self.monitor.endswith("loss") and gain is not None:
+            gain = -gain
+        if value == value and (gain is None or gain > self.min_delta):  # NaN is no gain
+            state |= {"best": value, "best_epoch": self.epoch, "since_gain": 0, "since_cut": 0}
+            # .to("cpu") would return the weights themselves where they are on the CPU already
+            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            return
+        state["since_gain"] += 1
+        state["since_cut"] += 1
+        if self.patience and state["since_cut"] >= self.patience:
+            state["since_cut"] = 0
+            for group in self.opt.param_groups:
+                group["lr"] *= self.factor
+        if self.stop_after and state["since_gain"] >= self.stop_after:
+            self.learn.stop_reason = f"no gain in {self.monitor} for {self.stop_after} epochs"
+
+
+class History(Callback):  # type: ignore[misc]
+    """One row per epoch, in memory and, if asked, in a CSV file that is always whole."""
+
+    order = 55  # after fastai's Recorder
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+
+    def before_epoch(self) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def after_epoch(self) -> None:
+        """Add the row."""
+        values = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1], strict=False))
+        row = {"epoch": self.epoch, "lr": self.opt.hypers[-1]["lr"]} | values
+        row["seconds"] = round(time.perf_counter() - self.started, 3)
+        self.rows.append({name: row[name] for name in COLUMNS})
+        if self.path is not None:
+            write_history(self.path, self.rows)
+
+
+def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows as CSV, whole or not at all."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text.getvalue())
+    os.replace(part, path)
+
+
+class Progress(Callback):  # type: ignore[misc]
+    """One bar over all steps, with the last epoch's scores; nothing in batch logs.
+
+    Parameters
+    ----------
+    show : bool, optional
+        Without: shown in a terminal, and in a notebook that a person runs.
+    """
+
+    order = 80
+
+    def __init__(self, show: bool | None = None) -> None:
+        self.show = watched() if show is None else show
+        self.bar: tqdm[Any] | None = None
+
+    def before_fit(self) -> None:
+        """Open the bar."""
+        if not self.show:
+            return
+        from tqdm.auto import tqdm
+
+        steps = len(self.dls.train)
+        total, done = self.n_epoch * steps, self.learn.first_epoch * steps
+        self.bar = tqdm(total=total, initial=done, unit="step", desc="training", mininterval=0.5)
+
+    def after_batch(self) -> None:
+        """Advance."""
+        if self.bar is not None and self.training:
+            self.bar.update()
+
+    def after_epoch(self) -> None:
+        """Show the scores."""
+        if self.bar is not None and self.history.rows:
+            row = self.history.rows[-1]
+            self.bar.set_postfix_str(
+                f"epoch {row['epoch'] + 1}/{self.n_epoch}, loss {row['valid_loss']:.3g}, "
+                f"dice {row['dice']:.3f}"
+            )
+
+    def after_fit(self) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def watched() -> bool:
+    """Tell whether a person sees progress: a terminal, or a notebook not run in batch.
+
+    The environment variable CELLCOUNT_PROGRESS, 0 or 1, decides where it is set.
+    """
+    forced = os.environ.get("CELLCOUNT_PROGRESS")
+    if forced in ("0", "1"):
+        return forced == "1"
+    with contextlib.suppress(AttributeError, ValueError):
+        if sys.stderr.isatty():
+            return True
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

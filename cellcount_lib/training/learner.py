@@ -1,0 +1,157 @@
+"""The fastai Learner of this book, whole.
+
+Taught in: 03_one_experiment
+"""
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from fastai.callback.core import Callback, CancelEpochException, TrainEvalCallback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.schedule import ParamScheduler, lr_find  # noqa: F401  (adds Learner.lr_find)
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner, Recorder
+from fastai.optimizer import OptimWrapper
+from torch import nn
+
+from cellcount_lib.losses import Loss
+from cellcount_lib.training.callbacks import (
+    Autocast,
+    Dice,
+    EpochSeed,
+    Found,
+    History,
+    StopAtNaN,
+    Watch,
+)
+from cellcount_lib.training.loader import Batches
+from cellcount_lib.training.recipes import Recipe
+
+
+class EpochLearner(Learner):  # type: ignore[misc]
+    """A Learner that can begin at a later epoch, and says why it stopped.
+
+    Fastai's own ``start_epoch`` runs through the epochs it skips with all callbacks, which would
+    count them as epochs without improvement.
+    """
+
+    first_epoch = 0
+    stop_reason = ""
+
+    def _do_fit(self) -> None:
+        for epoch in range(self.first_epoch, self.n_epoch):
+            self.epoch = epoch
+            self._with_events(self._do_epoch, "epoch", CancelEpochException)
+            if self.stop_reason:
+                break
+
+
+def make_learner(
+    model: nn.Module,
+    train: Batches,
+    valid: Batches,
+    loss: Loss,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    cbs: Sequence[Callback] = (),
+) -> EpochLearner:
+    """Put network, batches, loss and recipe together.
+
+    Parameters
+    ----------
+    model : Module
+        Trained in place, on the device of the batches.
+    train, valid : Batches
+    loss : Loss
+    recipe : Recipe
+    seed : int
+    dtype : torch.dtype
+        Of convolutions: float32, bfloat16, or float16 (CUDA, with scaled gradients).
+    cbs : sequence of Callback
+        Further ones: progress, checkpoint.
+
+    Returns
+    -------
+    EpochLearner
+        `fit` trains it.
+    """
+    model.to(train.device, memory_format=torch.channels_last)
+    precision = {torch.bfloat16: [Autocast(dtype)], torch.float16: [MixedPrecision()]}
+    learn = EpochLearner(
+        DataLoaders(train, valid, device=train.device),
+        model,
+        loss_func=loss,
+        opt_func=partial(optimizer, model, recipe),
+        metrics=[Dice(), Found()],
+        default_cbs=False,
+        cbs=[
+            TrainEvalCallback(),
+            Recorder(add_time=False),
+            EpochSeed(seed),
+            StopAtNaN(),
+            History(),
+            Watch(
+                recipe.monitor,
+                min_delta=recipe.min_delta,
+                patience=recipe.patience if recipe.schedule == "plateau" else 0,
+                factor=recipe.factor,
+                stop_after=recipe.stop_after,
+            ),
+            *precision.get(dtype, []),
+            *cbs,
+        ],
+    )
+    learn.logger = _silent
+    return learn
+
+
+def optimizer(model: nn.Module, recipe: Recipe, params: Any, *, lr: float) -> OptimWrapper:
+    """Make torch's optimiser of a recipe; normalisation and biases are not decayed."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return OptimWrapper(opt=torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum))
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return OptimWrapper(opt=kind(groups, lr=lr, betas=recipe.betas, eps=recipe.eps, fused=True))
+
+
+def fit(learn: EpochLearner, recipe: Recipe, lr: float) -> None:
+    """Train for the recipe's epochs under its schedule."""
+    if recipe.schedule == "one-cycle":
+        # Up to `lr` in a quarter of the steps, down to almost nothing; momentum the other way.
+        learn.fit_one_cycle(recipe.epochs, lr)
+    elif recipe.schedule == "steps":
+        every = recipe.patience / recipe.epochs
+
+        def decayed(share: float) -> float:
+            # `share` of the training is a sum of floats: 1/3 may arrive as 0.33333
+            return lr * recipe.factor ** int(share / every + 1e-6)
+
+        learn.fit(recipe.epochs, lr, cbs=ParamScheduler({"lr": decayed}))
+    else:
+        learn.fit(recipe.epochs, lr)
+
+
+def find_lr(learn: EpochLearner, *, steps: int = 100) -> float:
+    """Look for a learning rate: fastai's test with rising rates, suggestion "valley" (R23).
+
+    The learner is spent afterwards: use one made for the purpose.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        learn.path = Path(folder)  # the test puts the weights aside there
+        found = learn.lr_find(num_it=steps, show_plot=False)
+    return float(found.valley)
+
+
+def _silent(*_: object) -> None:
+    """Print nothing: the history has the numbers."""

@@ -1,0 +1,138 @@
+"""Profiles: the same experiment at the scale that a machine can bear."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellcount_lib.errors import InputError, unknown_name
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Scale of a training; `None` leaves a choice to the recipe or to the data.
+
+    Attributes
+    ----------
+    name, description : str
+    cell_px : float or None
+        Pictures are reduced until the median cell is this wide (never enlarged); None keeps their
+        size. The published networks see cells 38 pixels wide in crops of 512; a quarter of both
+        leaves the same cells in a crop, at a sixteenth of the work.
+    crop : int
+        Side of the square training crops, in pixels of the reduced pictures.
+    batch, epochs : int or None
+        None takes the recipe's.
+    steps : int or None
+        Batches per epoch; None trains on every crop of an epoch once.
+    train_images, val_images, test_images : int or None
+        At most this many; None takes all.
+    bn_momentum : float
+        Of batch normalisation; see `models.ModelConfig`. Short trainings need a short memory.
+    """
+
+    name: str
+    description: str
+    cell_px: float | None
+    crop: int
+    batch: int | None
+    epochs: int | None
+    steps: int | None
+    train_images: int | None
+    val_images: int | None
+    test_images: int | None
+    bn_momentum: float
+
+    def scale(self, areas: NDArray[np.integer]) -> float:
+        """Return the scale at which the median of these cells is `cell_px` wide.
+
+        The width of a cell is the diameter of the circle of its area. Two digits are kept, so that
+        a scale can be written down.
+
+        Parameters
+        ----------
+        areas : ndarray of int
+            Of the cells of training pictures, in pixels at full size.
+        """
+        if self.cell_px is None:
+            return 1.0
+        if areas.size == 0:
+            raise InputError("training pictures: expected at least one labelled cell, found none")
+        width = 2 * np.sqrt(np.median(areas) / np.pi)
+        return min(1.0, max(0.01, round(float(self.cell_px / width), 2)))
+
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        p.name: p
+        for p in (
+            Profile(
+                name="smoke",
+                description="seconds per run: does everything work?",
+                cell_px=9.4,
+                crop=64,
+                batch=4,
+                epochs=2,
+                steps=6,
+                train_images=8,
+                val_images=4,
+                test_images=4,
+                bn_momentum=0.1,
+            ),
+            Profile(
+                name="laptop",
+                description="two CPU cores, a minute or two per run",
+                cell_px=9.4,
+                crop=128,
+                batch=8,
+                epochs=6,
+                steps=50,
+                train_images=150,
+                val_images=24,
+                test_images=70,
+                bn_momentum=0.1,
+            ),
+            Profile(
+                name="gpu",
+                description="one GPU with 16 GB, minutes per run",
+                cell_px=18.8,
+                crop=256,
+                batch=32,
+                epochs=40,
+                steps=100,
+                train_images=None,
+                val_images=None,
+                test_images=None,
+                bn_momentum=0.02,
+            ),
+            Profile(
+                name="paper",
+                description="the published scale: full size, crops of 512, the recipe's epochs",
+                cell_px=None,
+                crop=512,
+                batch=None,
+                epochs=None,
+                steps=None,
+                train_images=None,
+                val_images=None,
+                test_images=None,
+                bn_momentum=0.01,
+            ),
+        )
+    }
+)
+
+
+def profile(name: str) -> Profile:
+    """Return the profile of this name.
+
+    Examples
+    --------
+    >>> profile("laptop").crop
+    128
+    """
+    if name not in PROFILES:
+        raise unknown_name("profile", name, PROFILES)
+    return PROFILES[name]
