@@ -179,8 +179,8 @@ def split_at_necks(labels: Labels, *, depth: float, below: int) -> Labels:
 
     Two peaks of the distance map are two cells if every way between them leads more than `depth`
     pixels down from the lower one, that is, through a neck narrower by `depth` on either side
-    (h-maxima). While a piece has fewer than `below` pixels, the smallest gives up its marker and
-    goes to its neighbours. The highest peak of an object is always a marker, so no object vanishes.
+    (h-maxima). While a piece has fewer than `below` pixels, the smallest joins its neighbour over
+    the highest pass. The highest peak of an object is always a marker, so no object vanishes.
 
     Examples
     --------
@@ -210,12 +210,63 @@ def _pieces(mask: Mask, depth: float, below: int) -> Labels:
     distance = np.where(mask, distance_inside(mask), -depth - 1)
     domes = reconstruction(distance - depth, distance)
     markers = connected(mask & local_maxima(domes).astype(bool), 2)
-    while (count := int(markers.max())) > 1:
-        pieces: Labels = watershed(-distance, markers, connectivity=2, mask=mask)
-        sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-        smallest = int(np.argmin(sizes)) + 1
-        if sizes[smallest - 1] >= below:
-            return pieces
-        markers[markers == smallest] = 0
-        markers[markers > smallest] -= 1
-    return mask.astype(np.int32)
+    if markers.max() <= 1:
+        return mask.astype(np.int32)
+    pieces: Labels = watershed(-distance, markers, connectivity=2, mask=mask)
+    return _join_small(pieces, distance, below)
+
+
+def _join_small(pieces: Labels, distance: NDArray[np.float64], below: int) -> Labels:
+    """Join pieces of fewer than `below` pixels, the smallest first, and number what is left."""
+    sizes = np.bincount(pieces.ravel()).tolist()
+    if min(sizes[1:]) >= below:
+        return pieces
+    passes = _passes(pieces, distance)
+    host_of = np.arange(len(sizes), dtype=np.int32)
+    order = []
+    waiting = [(size, piece) for piece, size in enumerate(sizes) if piece]
+    heapify(waiting)
+    while waiting:
+        size, piece = heappop(waiting)
+        if size != sizes[piece]:
+            continue  # it has grown since, and waits elsewhere
+        if size >= below:
+            break
+        near = passes.pop(piece, {})
+        if not near:
+            continue  # nothing is left to join
+        host = max(near, key=lambda other: (near[other], -other))
+        for other, height in near.items():
+            del passes[other][piece]
+            if other != host:
+                highest = max(height, passes[host].get(other, 0.0))
+                passes[host][other] = passes[other][host] = highest
+        host_of[piece] = host
+        order.append(piece)
+        sizes[piece], sizes[host] = 0, sizes[host] + size
+        heappush(waiting, (sizes[host], host))
+    for piece in reversed(order):  # a host may have joined another one later
+        host_of[piece] = host_of[host_of[piece]]
+    left = np.unique(host_of[1:])
+    number = np.zeros(len(sizes), np.int32)
+    number[left] = np.arange(1, left.size + 1)
+    return number[host_of][pieces]
+
+
+def _passes(pieces: Labels, distance: NDArray[np.float64]) -> dict[int, dict[int, float]]:
+    """Height of the highest pass between each two pieces that touch, by edges or corners."""
+    passes: dict[int, dict[int, float]] = {}
+    height, width = pieces.shape
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        rows = slice(0, height - dy), slice(dy, height)
+        columns = slice(max(0, -dx), width - max(0, dx)), slice(max(0, dx), width + min(0, dx))
+        a, b = pieces[rows[0], columns[0]], pieces[rows[1], columns[1]]
+        touch = (a != b) & (a > 0) & (b > 0)
+        lower = np.minimum(distance[rows[0], columns[0]], distance[rows[1], columns[1]])[touch]
+        for one, other, pass_ in zip(
+            *(v.tolist() for v in (a[touch], b[touch], lower)), strict=True
+        ):
+            for here, there in ((one, other), (other, one)):
+                known = passes.setdefault(here, {})
+                known[there] = max(pass_, known.get(there, 0.0))
+    return passes

@@ -103,3 +103,39 @@ def test_gaps_in_label_numbers_and_touching_labels_are_kept_apart():
     parted = split_at_necks(labels, depth=1.5, below=10)
     assert sorted(np.unique(parted)) == [0, 1, 2]
     assert len(np.unique(parted[labels == 7])) == len(np.unique(parted[labels == 3])) == 1
+
+
+def test_pieces_join_over_the_highest_pass_until_all_are_large_enough():
+    # a chain of squares whose passes are (half-widths) 2, 6 and 3 wide; the second square is small
+    mask = np.zeros((41, 130), bool)
+    for x, half in ((5, 14), (45, 8), (70, 14), (108, 10)):
+        mask[20 - half : 21 + half, x : x + 2 * half + 1] = True
+    for x, half in ((30, 2), (58, 6), (95, 3)):
+        mask[20 - half : 21 + half, x : x + 20] = True
+    labels = mask.astype(np.int32)
+    free = split_at_necks(labels, depth=1, below=0)
+    at = [free[20, x] for x in (19, 52, 84, 118)]
+    assert len(set(at)) == 4 == free.max()
+    sizes = np.bincount(free.ravel())
+    merged = split_at_necks(labels, depth=1, below=int(sizes[at[1]]) + 1)
+    small, left, right, last = (merged[20, x] for x in (52, 19, 84, 118))
+    assert small == right
+    assert len({left, right, last}) == 3 == merged.max()
+    np.testing.assert_array_equal(split_at_necks(labels, depth=1, below=10**6), labels)
+
+
+@pytest.mark.parametrize("below", [0, 50, 400])
+def test_nothing_is_lost_in_noise_and_numbers_have_no_gaps(below):
+    rng = np.random.default_rng(3)
+    mask = ndimage.gaussian_filter(rng.standard_normal((150, 200)), 3) > 0
+    mask[:, :5] = True  # up to the edge of the picture
+    labels = ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int32)
+    parted = split_at_necks(labels, depth=1.5, below=below)
+    np.testing.assert_array_equal(parted > 0, mask)
+    assert (np.bincount(parted.ravel()) > 0).all()
+    objects = np.bincount(labels.ravel())
+    for piece in range(1, parted.max() + 1):
+        where = parted == piece
+        (home,) = np.unique(labels[where])
+        assert ndimage.label(where, np.ones((3, 3)))[1] == 1
+        assert where.sum() >= min(below, objects[home])

@@ -130,7 +130,7 @@ def _centres(labels: NDArray[np.int32]) -> list[tuple[int, int]]:
     from scipy import ndimage
 
     boxes = [box for box in ndimage.find_objects(labels) if box is not None]
-    return [tuple((s.start + s.stop - 1) // 2 for s in box) for box in boxes]  # type: ignore[misc]
+    return [tuple((s.start + s.stop - 1) // 2 for s in box) for box in boxes]
 
 
 def artifact_places(

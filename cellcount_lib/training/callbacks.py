@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 COLUMNS = ("epoch", "train_loss", "valid_loss", "dice", "found", "lr", "seconds")
 
 
-class Dice(Metric):  # type: ignore[misc]
+class Dice(Metric):
     """Dice of all validation pixels together, at probability 0.5; 0 if nothing is predicted."""
 
     def reset(self) -> None:
@@ -55,7 +55,7 @@ class Dice(Metric):  # type: ignore[misc]
         return "dice"
 
 
-class Found(Metric):  # type: ignore[misc]
+class Found(Metric):
     """Share of validation pixels that are predicted to be cell: 0 is a collapsed network."""
 
     def reset(self) -> None:
@@ -80,7 +80,7 @@ class Found(Metric):  # type: ignore[misc]
         return "found"
 
 
-class EpochSeed(Callback):  # type: ignore[misc]
+class EpochSeed(Callback):
     """Make an epoch a function of the run's seed and of its number.
 
     Crops and augmentation have generators of their own; torch's global one is seeded for whatever a
@@ -98,7 +98,7 @@ class EpochSeed(Callback):  # type: ignore[misc]
         self.dls.train.epoch = self.epoch
 
 
-class Autocast(Callback):  # type: ignore[misc]
+class Autocast(Callback):
     """Run the network in bfloat16 where that is exact enough: matrix products and convolutions.
 
     Fastai's `MixedPrecision` does this on CUDA only. The loss works in float32 by itself.
@@ -120,7 +120,7 @@ class Autocast(Callback):  # type: ignore[misc]
         self.model.__dict__.pop("forward", None)
 
 
-class StopAtNaN(Callback):  # type: ignore[misc]
+class StopAtNaN(Callback):
     """End the training before a step with a loss that is not finite could spoil the weights."""
 
     order = -15
@@ -134,7 +134,7 @@ class StopAtNaN(Callback):  # type: ignore[misc]
             raise CancelFitException
 
 
-class Watch(Callback):  # type: ignore[misc]
+class Watch(Callback):
     """Keep the weights of the best epoch, lower the learning rate on plateaus, stop in time.
 
     Parameters
@@ -197,13 +197,13 @@ class Watch(Callback):  # type: ignore[misc]
             self.learn.stop_reason = f"no gain in {self.monitor} for {self.stop_after} epochs"
 
 
-class History(Callback):  # type: ignore[misc]
+class History(Callback):
     """One row per epoch, in memory and, if asked, in a CSV file that is always whole."""
 
     order = 55  # after fastai's Recorder
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
         self.rows: list[dict[str, Any]] = []
 
     def before_epoch(self) -> None:
@@ -213,11 +213,11 @@ class History(Callback):  # type: ignore[misc]
     def after_epoch(self) -> None:
         """Add the row."""
         values = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1], strict=False))
-        row = {"epoch": self.epoch, "lr": self.opt.hypers[-1]["lr"]} | values
+        row = {"epoch": self.epoch, "lr": float(self.opt.hypers[-1]["lr"])} | values
         row["seconds"] = round(time.perf_counter() - self.started, 3)
         self.rows.append({name: row[name] for name in COLUMNS})
-        if self.path is not None:
-            write_history(self.path, self.rows)
+        if self.file is not None:
+            write_history(self.file, self.rows)
 
 
 def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -231,7 +231,7 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     os.replace(part, path)
 
 
-class Progress(Callback):  # type: ignore[misc]
+class Progress(Callback):
     """One bar over all steps, with the last epoch's scores; nothing in batch logs.
 
     Parameters

@@ -21,7 +21,7 @@ from cellcount_lib.weights import read_tensors, write_tensors
 FORMAT = "cellcount-checkpoint/1"
 
 
-class Checkpoint(Callback):  # type: ignore[misc]
+class Checkpoint(Callback):
     """Write a checkpoint after every epoch, and continue from the one that is there.
 
     Parameters
@@ -36,18 +36,18 @@ class Checkpoint(Callback):  # type: ignore[misc]
     order = 70
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, lr: float) -> None:
-        self.path, self.settings, self.lr = path, dict(settings), lr
+        self.file, self.settings, self.lr = path, dict(settings), lr
 
     def before_fit(self) -> None:
         """Continue where the checkpoint ends, if there is one."""
-        if self.path.exists():
-            tensors, about = read_checkpoint(self.path, self.settings)
+        if self.file.exists():
+            tensors, about = read_checkpoint(self.file, self.settings)
             restore_state(self.learn, tensors, about)
 
     def after_epoch(self) -> None:
         """Write it: complete and flushed before it replaces the one before."""
         tensors, about = state(self.learn)
-        write_checkpoint(self.path, tensors, about | {"settings": self.settings, "lr": self.lr})
+        write_checkpoint(self.file, tensors, about | {"settings": self.settings, "lr": self.lr})
 
 
 def state(learn: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -134,7 +134,7 @@ def _fingerprint(tensors: Mapping[str, Tensor], text: str) -> str:
     for name in sorted(tensors):
         total.update(name.encode())
         flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-        total.update(flat.view(torch.uint8).numpy())
+        total.update(flat.view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 

@@ -32,7 +32,7 @@ from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.recipes import Recipe
 
 
-class EpochLearner(Learner):  # type: ignore[misc]
+class EpochLearner(Learner):
     """A Learner that can begin at a later epoch, and says why it stopped.
 
     Fastai's own ``start_epoch`` runs through the epochs it skips with all callbacks, which would
@@ -81,7 +81,7 @@ def make_learner(
     EpochLearner
         `fit` trains it.
     """
-    model.to(train.device, memory_format=torch.channels_last)
+    model.to(device=train.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = {torch.bfloat16: [Autocast(dtype)], torch.float16: [MixedPrecision()]}
     learn = EpochLearner(
         DataLoaders(train, valid, device=train.device),

@@ -335,7 +335,7 @@ def train(
         cbs.append(Checkpoint(kept, settings, lr=lr))
     learn = make_training_learner(training, batches, valid, dtype=dtype, cbs=cbs)
     if out is not None:
-        learn.history.path = out / "history.csv"
+        learn.history.file = out / "history.csv"
     if compiled:
         learn.model.compile()
     fit(learn, plan, lr)
