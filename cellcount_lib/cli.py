@@ -132,8 +132,10 @@ def write_simulated(out: Path, *, n: int, style: str, seed: int, size: tuple[int
 def register() -> None:
     """Add the commands whose code lives beside what they command."""
     from cellcount_lib.data.download_cli import download_command
+    from cellcount_lib.prediction.command import predict_command
 
     app.command("download")(download_command)
+    app.command("predict")(predict_command)
 
 
 register()

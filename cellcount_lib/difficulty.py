@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cellcount_lib.baselines import intensity_rank, oracle, tune_adaptive_threshold
 from cellcount_lib.data.datasets import load
+from cellcount_lib.files import write_whole
 from cellcount_lib.metrics import pooled
 from cellcount_lib.protocols import protocol
 from cellcount_lib.threshold import sweep_rows
@@ -74,7 +75,4 @@ def write_difficulty(path: Path | None, *, jobs: int | None = None) -> None:
     print("\nHow hard the simulated pictures are (70 test pictures, quantile chosen on 63 others):")
     print(report.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-"))
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(report.to_csv(index=False, float_format="%.4f"))
-        os.replace(part, path)
+        write_whole(path, report.to_csv(index=False, float_format="%.4f"))

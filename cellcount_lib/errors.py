@@ -19,6 +19,10 @@ class DataError(CellcountError):
     """A file, archive or dataset is missing, unreadable or not what it should be."""
 
 
+class WriteError(DataError):
+    """A result cannot be written: no space, no permission, no such place."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Make the error for a name that is not in a registry; the nearest known name is suggested.
 

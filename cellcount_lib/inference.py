@@ -25,7 +25,7 @@ from cellcount_lib.models import SegmentationModel, receptive_field
 from cellcount_lib.protocols import protocol as named_protocol
 
 if TYPE_CHECKING:
-    from cellcount_lib.weights import TrainedModel
+    from cellcount_lib.weights import ModelInfo, TrainedModel
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -141,6 +141,7 @@ def predict(
     image: NDArray[np.uint8],
     *,
     pixel_size_um: float | None = None,
+    cell_px: float | None = None,
     threshold: float | None = None,
     protocol: str | None = None,
     device: str | torch.device | None = None,
@@ -153,9 +154,8 @@ def predict(
     ----------
     trained : TrainedModel
     image : ndarray of uint8, shape (H, W, 3)
-    pixel_size_um : float, optional
-        Of this picture. With it, and the training pictures' known, the picture is resized to what
-        the network knows, and the sizes of the post-processing follow. Without: assumed equal.
+    pixel_size_um, cell_px : float, optional
+        Pixel size of this picture, or the width in pixels of a typical cell in it; see `magnified`.
     threshold, protocol : optional
         In place of the model's own.
 
@@ -165,9 +165,7 @@ def predict(
         On the pixels of `image`.
     """
     info = trained.info
-    ratio = 1.0  # pixels of a training picture per pixel of this one, along a side
-    if pixel_size_um is not None and info.pixel_size_um is not None:
-        ratio = check_positive("pixel_size_um", pixel_size_um) / info.pixel_size_um
+    ratio = magnified(info, pixel_size_um=pixel_size_um, cell_px=cell_px)
     name = protocol or info.protocol
     cutoff = info.threshold if threshold is None else threshold
     found = heatmap(
@@ -178,8 +176,31 @@ def predict(
         precision=precision,
         memory_mb=memory_mb,
     )
-    labels = named_protocol(name).segment(found, cutoff, scale=1 / ratio)
+    labels = named_protocol(name).segment(found, cutoff, scale=info.protocol_scale / ratio)
     return Prediction(found, labels, cutoff, name)
+
+
+def magnified(
+    info: "ModelInfo", *, pixel_size_um: float | None = None, cell_px: float | None = None
+) -> float:
+    """Return how much larger a picture must become to look like the training pictures.
+
+    The network knows cells of one size. The width of a typical cell says best how to get there, the
+    pixel size second; without either, or where the model does not know its own, sizes are assumed
+    to be equal. The sizes of the post-processing follow.
+
+    Examples
+    --------
+    >>> from cellcount_lib.weights import ModelConfig, ModelInfo
+    >>> info = ModelInfo(ModelConfig("fcn"), pixel_size_um=0.3, cell_px=40)
+    >>> magnified(info, pixel_size_um=0.6), magnified(info, cell_px=20), magnified(info)
+    (2.0, 2.0, 1.0)
+    """
+    if cell_px is not None and info.cell_px is not None:
+        return info.cell_px / check_positive("cell_px", cell_px)
+    if pixel_size_um is not None and info.pixel_size_um is not None:
+        return check_positive("pixel_size_um", pixel_size_um) / info.pixel_size_um
+    return 1.0
 
 
 class Tile(NamedTuple):

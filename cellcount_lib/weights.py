@@ -8,9 +8,8 @@ Taught in: 03_one_experiment
 """
 
 import dataclasses
+import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.files import write_whole
 from cellcount_lib.models import ModelConfig, SegmentationModel, from_config
 from cellcount_lib.protocols import protocol
 
@@ -45,6 +45,10 @@ class ModelInfo:
         pictures are reduced four times before they enter.
     pixel_size_um : float or None
         Of the original training pictures, before `scale`; None where it is not known.
+    cell_px : float or None
+        Width of a typical training cell in pixels of the original pictures.
+    protocol_scale : float
+        By which the protocol's sizes in pixels follow the size of these cells.
     training : mapping
         Where it comes from: dataset and its fingerprint, loss, recipe, profile, seed, scores,
         versions. JSON values.
@@ -55,15 +59,17 @@ class ModelInfo:
     threshold: float = 0.5
     scale: float = 1.0
     pixel_size_um: float | None = None
+    cell_px: float | None = None
+    protocol_scale: float = 1.0
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         protocol(self.protocol)
         if not 0 <= self.threshold <= 1:
             raise InputError(f"threshold: expected a number in [0, 1], found {self.threshold!r}")
-        check_positive("scale", self.scale)
-        if self.pixel_size_um is not None:
-            check_positive("pixel_size_um", self.pixel_size_um)
+        for name in ("scale", "pixel_size_um", "cell_px", "protocol_scale"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +139,16 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
 
 
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """Return the SHA-256 of the names and bytes of tensors, and of a text."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        total.update(name.encode())
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        total.update(flat.view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
 def restore(model: SegmentationModel, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights into a model after checking that they are its own, and finite."""
     expected = model.state_dict()
@@ -153,28 +169,11 @@ def restore(model: SegmentationModel, tensors: Mapping[str, Tensor], path: Path)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-    """Write tensors and text as safetensors: to a file beside it, flushed, then renamed."""
+    """Write tensors and text as safetensors, whole or not at all."""
     from safetensors.torch import save
 
     payload = save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, dict(about))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except OSError as error:
-        os.unlink(part)
-        raise DataError(
-            f"{path}: could not be written ({error.strerror}); {len(payload) / 1e6:.1f} MB are "
-            "needed; what was there before is untouched"
-        ) from error
-    except BaseException:
-        os.unlink(part)
-        raise
+    write_whole(path, payload)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

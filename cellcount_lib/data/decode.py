@@ -1,6 +1,7 @@
 """Decode PNG, JPEG and TIFF to arrays of what the file stores; what cannot be read is explained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +21,10 @@ def read_stored(path: Path, *, palette_as: str) -> NDArray[Any]:
 
     ``palette_as`` is "colour" (for pictures: 8 or 16 bit) or "index" (for labels: any depth).
     """
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "nothing"
-        raise DataError(f"{path}: expected an image file, found {what}")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; copy or download it again")
     reader: Callable[[Path, str], NDArray[Any]]
     reader = _read_tiff if path.suffix.lower() in TIFF else _read_pillow
-    try:
+    with explained(path):
         array = reader(path, palette_as)
-    except DataError:
-        raise
-    except UnidentifiedImageError:
-        with path.open("rb") as file:
-            begins = file.read(8)
-        raise DataError(
-            f"{path}: expected PNG, JPEG or TIFF, found a file that begins with {begins!r}"
-        ) from None
-    # A damaged file makes the decoders raise almost anything (struct.error, zlib.error, KeyError).
-    except Exception as error:
-        raise DataError(
-            f"{path}: cannot be read ({error or type(error).__name__}); it is truncated or damaged"
-        ) from error
     if array.size == 0:
         raise DataError(f"{path}: expected at least one pixel, found shape {array.shape}")
     if array.dtype.kind == "i" and array.min() >= 0:
@@ -59,16 +42,36 @@ def read_stored(path: Path, *, palette_as: str) -> NDArray[Any]:
     return array
 
 
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is decoded into a DataError that says what to do."""
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise DataError(f"{path}: expected an image file, found {what}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; copy or download it again")
+    try:
+        yield
+    except DataError:
+        raise
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            begins = file.read(8)
+        raise DataError(
+            f"{path}: expected PNG, JPEG or TIFF, found a file that begins with {begins!r}"
+        ) from None
+    # A damaged file makes the decoders raise almost anything (struct.error, zlib.error, KeyError).
+    except Exception as error:
+        raise DataError(
+            f"{path}: cannot be read ({error or type(error).__name__}); it is truncated or damaged"
+        ) from error
+
+
 def _read_tiff(path: Path, palette_as: str) -> NDArray[Any]:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        page, series = file.pages.first, file.series[0]
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            raise DataError(f"{path}: expected 0 = black, found inverted grey (WhiteIsZero)")
-        kind = getattr(page.photometric, "name", str(page.photometric))
-        if kind not in ("MINISBLACK", "RGB", "PALETTE", "YCBCR"):
-            raise DataError(f"{path}: expected grey or RGB, found {kind.lower()} (CMYK and such)")
+        series, kind = file.series[0], photometric(path, file.pages.first)
         if kind == "YCBCR" or (kind == "PALETTE" and palette_as == "colour"):
             return _read_pillow(path, palette_as)
         axes = "".join(
@@ -89,6 +92,16 @@ def _read_tiff(path: Path, palette_as: str) -> NDArray[Any]:
             )  # LZW and friends: libtiff, inside Pillow, has them
     array = array.reshape([n for a, n in zip(series.axes, series.shape, strict=True) if a in axes])
     return np.moveaxis(array, 0, 2) if axes == "SYX" else array
+
+
+def photometric(path: Path, page: Any) -> str:
+    """Return what the values of a TIFF page mean: MINISBLACK, RGB, PALETTE or YCBCR."""
+    kind = getattr(page.photometric, "name", str(page.photometric))
+    if kind == "MINISWHITE":
+        raise DataError(f"{path}: expected 0 = black, found inverted grey (WhiteIsZero)")
+    if kind not in ("MINISBLACK", "RGB", "PALETTE", "YCBCR"):
+        raise DataError(f"{path}: expected grey or RGB, found {kind.lower()} (CMYK and such)")
+    return kind
 
 
 def _read_pillow(path: Path, palette_as: str) -> NDArray[Any]:

@@ -5,8 +5,7 @@ PNG, JPEG and TIFF; 8 and 16 bit; grey, RGB and RGBA. Nothing is lost silently: 
 guessing (stacks, floating point, inverted grey) is an error.
 """
 
-import os
-import tempfile
+import io
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from cellcount_lib.checks import check_image, check_labels
 from cellcount_lib.data.decode import LOSSY, read_stored
 from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.files import write_whole
 
 # Per-image percentiles, as the authors of BBBC039 scale their 16-bit pictures; robust against a few
 # hot pixels, and the same for 10-, 12- and 16-bit cameras.
@@ -144,15 +144,9 @@ def write_labels(path: str | Path, labels: NDArray[Any]) -> None:
 def _write(path: Path, image: Image.Image) -> None:
     if path.suffix.lower() != ".png":
         raise InputError(f"{path}: expected a name that ends in .png")
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, format="PNG")
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    data = io.BytesIO()
+    image.save(data, format="PNG")
+    write_whole(path, data.getvalue())
 
 
 def _truth(path: Path, kind: str) -> NDArray[Any]:

@@ -5,11 +5,8 @@ starts anew with every `fit`, save by pickle, and the one that lowers the learni
 effect on torch's optimisers. `Watch` does the three jobs with one state that a checkpoint can hold.
 """
 
-import contextlib
 import csv
 import io
-import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +16,9 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.learner import Metric
 from torch import Tensor
 
+from cellcount_lib.files import write_whole
 from cellcount_lib.losses import cell_logit
+from cellcount_lib.progress import watched
 from cellcount_lib.seeds import derived_seed
 
 if TYPE_CHECKING:
@@ -226,9 +225,7 @@ def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text.getvalue())
-    os.replace(part, path)
+    write_whole(path, text.getvalue())
 
 
 class Progress(Callback):
@@ -275,18 +272,3 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-
-def watched() -> bool:
-    """Tell whether a person sees progress: a terminal, or a notebook not run in batch.
-
-    The environment variable CELLCOUNT_PROGRESS, 0 or 1, decides where it is set.
-    """
-    forced = os.environ.get("CELLCOUNT_PROGRESS")
-    if forced in ("0", "1"):
-        return forced == "1"
-    with contextlib.suppress(AttributeError, ValueError):
-        if sys.stderr.isatty():
-            return True
-    shell = sys.modules.get("IPython")
-    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"

@@ -5,18 +5,16 @@ safetensors and JSON. No random state: every epoch is seeded by its number (`cal
 A checkpoint carries the settings of its training; one of another training is refused.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from fastai.callback.core import Callback
 from torch import Tensor
 
 from cellcount_lib.errors import DataError
-from cellcount_lib.weights import read_tensors, write_tensors
+from cellcount_lib.weights import digest, read_tensors, write_tensors
 
 FORMAT = "cellcount-checkpoint/1"
 
@@ -96,7 +94,7 @@ def restore_state(learn: Any, tensors: Mapping[str, Tensor], about: Mapping[str,
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write a checkpoint, whole or not at all."""
     text = json.dumps(about)
-    mark = _fingerprint(tensors, text)
+    mark = digest(tensors, text)
     write_tensors(path, tensors, {"format": FORMAT, "about": text, "sha256": mark})
 
 
@@ -111,7 +109,7 @@ def read_checkpoint(
         raise DataError(f"{error}; {advice}") from error
     if header.get("format") != FORMAT:
         raise DataError(f"{path}: expected a checkpoint of this project ({FORMAT}); {advice}")
-    if header.get("sha256") != _fingerprint(tensors, header["about"]):
+    if header.get("sha256") != digest(tensors, header["about"]):
         raise DataError(f"{path}: its content does not match its checksum, it is damaged; {advice}")
     about: dict[str, Any] = json.loads(header["about"])
     wanted = json.loads(json.dumps(dict(settings)))  # tuples become lists, as in the file
@@ -126,16 +124,6 @@ def _differences(old: Any, new: Any, name: str = "") -> Any:
             yield from _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
     elif old != new:
         yield f"{name} was {old!r}, now {new!r}"
-
-
-def _fingerprint(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 of names, bytes and text: a flipped bit is noticed."""
-    total = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        total.update(name.encode())
-        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
-        total.update(flat.view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ Taught in: 03_one_experiment
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +20,13 @@ from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.evaluation import Applied, scores
+from cellcount_lib.files import write_whole
 from cellcount_lib.inference import choose_device, choose_precision
 from cellcount_lib.models import MODELS, SegmentationModel, build
+from cellcount_lib.progress import watched
 from cellcount_lib.protocols import protocol
 from cellcount_lib.seeds import derived_seed
-from cellcount_lib.training.callbacks import Progress, watched
+from cellcount_lib.training.callbacks import Progress
 from cellcount_lib.training.checkpoint import Checkpoint, read_checkpoint
 from cellcount_lib.training.learner import EpochLearner, find_lr, fit, make_learner
 from cellcount_lib.training.loader import Batches
@@ -410,7 +411,7 @@ def leave(out: Path, result: Result) -> None:
     save_model(out / "model.safetensors", result.model, result.info)
     for name, table in (("cutoffs", result.cutoffs), ("images", result.images)):
         if table is not None:
-            _write(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+            write_whole(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
     summary = {
         "status": result.status,
         "reason": result.reason,
@@ -420,13 +421,7 @@ def leave(out: Path, result: Result) -> None:
         "seconds": {k: round(v, 2) for k, v in result.seconds.items()},
         "settings": dict(result.info.training),
     }
-    _write(out / "training.json", json.dumps(summary, indent=1))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    os.replace(part, path)
+    write_whole(out / "training.json", json.dumps(summary, indent=1))
 
 
 def _quiet(*_: object) -> None:

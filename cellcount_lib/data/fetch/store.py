@@ -22,6 +22,7 @@ from typing import Any
 from cellcount_lib.data.item import Item
 from cellcount_lib.data.manifest import Manifest
 from cellcount_lib.errors import DataError
+from cellcount_lib.files import write_whole
 
 RECEIPT, INDEX, LISTING = "dataset.json", "index.json", "files.sha256"
 
@@ -38,13 +39,7 @@ def is_complete(folder: Path) -> bool:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

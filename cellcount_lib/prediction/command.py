@@ -1,0 +1,94 @@
+"""The command ``cellcount predict``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict_command(
+    paths: Annotated[
+        list[str], typer.Argument(help="Pictures, folders of pictures, or globs in quotes.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    model: Annotated[
+        str, typer.Option(help="A model file, or the name of one that comes with the project.")
+    ] = "c-resunet-simulated",
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            help="Channel to use, counted from 1, or three for red, green, blue (0: black)."
+        ),
+    ] = None,
+    pixel_size: Annotated[
+        float | None,
+        typer.Option(
+            help="Micrometres per pixel (default: as the file says, else as in training)."
+        ),
+    ] = None,
+    cell_size: Annotated[
+        float | None,
+        typer.Option(help="Width of a typical cell in pixels; decides instead of the pixel size."),
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Cutoff (default: the model's).")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Protocol (default: the model's).")] = None,
+    geojson: Annotated[bool, typer.Option("--geojson", help="Outlines for QuPath.")] = False,
+    rois: Annotated[bool, typer.Option("--rois", help="Outlines for ImageJ (ROI zip).")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+) -> None:
+    """Count the cells of your own pictures: PNG, JPEG, TIFF; 8 to 32 bit; stacks; channels.
+
+    OUT gets counts.csv (one row per picture), objects.csv (one per cell), overlays/ to look at, and
+    labels/ (16-bit TIFF: the number of the cell at every pixel). An interrupted command goes on
+    where it stopped. A picture that cannot be read is reported and has a row, too; the exit code is
+    then 1.
+    """
+    from tqdm import tqdm
+
+    from cellcount_lib.checks import check_positive
+    from cellcount_lib.inference import choose_device, choose_precision
+    from cellcount_lib.prediction.reading import parse_channels
+    from cellcount_lib.prediction.run import Settings, find_sources, predict_files
+    from cellcount_lib.progress import watched
+    from cellcount_lib.protocols import protocol as named
+    from cellcount_lib.weights import digest, load_model
+
+    for name, value in (("--pixel-size", pixel_size), ("--cell-size", cell_size)):
+        if value is not None:
+            check_positive(name, value)
+    if protocol is not None:
+        named(protocol)
+    chosen = parse_channels(channels)
+    where = choose_device(device)
+    choose_precision(where, precision)
+    sources = find_sources(paths, out=out)
+    trained = load_model(model)
+    settings = Settings(
+        model=f"{Path(model).name} {digest(trained.model.state_dict())[:12]}",
+        channels=chosen,
+        pixel_size_um=pixel_size,
+        cell_px=cell_size,
+        threshold=threshold,
+        protocol=protocol,
+        formats=tuple(f for f, on in (("geojson", geojson), ("rois", rois)) if on),
+        precision=precision,
+    )
+    with tqdm(total=len(sources), unit="file", disable=not watched()) as bar:
+        total = predict_files(
+            sources,
+            trained,
+            settings,
+            out,
+            device=str(where),
+            each=lambda text: bar.write(f"skipped: {text}", file=sys.stderr),
+            advance=bar.update,  # type: ignore[arg-type]
+        )
+    done = f"{total.planes} pictures, {total.cells} cells: {out / 'counts.csv'}"
+    typer.echo(done + (f" ({total.before} were done before)" if total.before else ""))
+    if total.failed:
+        typer.echo(f"{total.failed} files could not be read; see column 'error'", err=True)
+        raise typer.Exit(1)

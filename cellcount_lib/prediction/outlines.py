@@ -1,0 +1,186 @@
+"""Outlines of labelled objects along the edges of their pixels, and two formats that hold them.
+
+The polygon runs around the pixels, not through their centres: its area is the number of pixels, to
+the last digit, and whoever fills it gets the object back.
+"""
+
+import io
+import json
+import struct
+import zipfile
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cellcount_lib.errors import DataError
+
+Ring = NDArray[np.int64]  # (n, 2): corners as (x, y), the first not repeated
+
+
+def rings(mask: NDArray[np.bool_], *, diagonal: bool) -> list[Ring]:
+    """Trace the boundary of a mask; its inside lies to the right of the way, seen on the screen.
+
+    Outer rings have a positive area by `ring_area`, holes a negative one.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (H, W)
+    diagonal : bool
+        Where two pixels share only a corner: True goes on along one ring, so that an 8-connected
+        object is one ring, which may touch itself; False makes simple rings.
+
+    Examples
+    --------
+    >>> [ring.tolist() for ring in rings(np.array([[True, True]]), diagonal=True)]
+    [[[0, 0], [2, 0], [2, 1], [0, 1]]]
+    """
+    padded = np.pad(mask, 1).astype(np.int8)
+    down, right = np.diff(padded, axis=0), np.diff(padded, axis=1)
+    leaving: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    # Every edge between inside and outside, one pixel long, as (where from) -> (where to).
+    for steps, table, (from_x, from_y), (x, y) in (
+        (1, down, (0, 0), (1, 0)),
+        (-1, down, (1, 0), (-1, 0)),
+        (1, right, (0, 1), (0, -1)),
+        (-1, right, (0, 0), (0, 1)),
+    ):
+        offset = (0, 1) if table is down else (1, 0)
+        for row, column in np.argwhere(table == steps).tolist():
+            start = (column - offset[1] + from_x, row - offset[0] + from_y)
+            leaving.setdefault(start, []).append((x, y))
+    found = []
+    while leaving:
+        start = min(leaving, key=lambda corner: (corner[1], corner[0]))
+        ring = _trace(leaving, start, diagonal)
+        found += [ring] if diagonal else _simple(ring)
+    return found
+
+
+def _simple(ring: Ring) -> list[Ring]:
+    """Part a ring where it touches itself, as around two holes that share a corner."""
+    found: list[Ring] = []
+    way: list[list[int]] = []
+    for corner in ring.tolist():
+        if corner in way:
+            since = way.index(corner)
+            found.append(np.array(way[since:], np.int64))
+            del way[since:]
+        way.append(corner)
+    return [*found, np.array(way, np.int64)]
+
+
+def _trace(
+    leaving: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], diagonal: bool
+) -> Ring:
+    """Follow edges from `start` until the way closes, and use them up; corners only."""
+    at, step = start, min(leaving[start], key=lambda s: -s[0])
+    corners = []
+    came = (0, 0)
+    while True:
+        steps = leaving[at]
+        if len(steps) == 2 and came != (0, 0):
+            # Clockwise on the screen: a left turn crosses to the diagonal pixel.
+            left = (came[1], -came[0])
+            step = left if diagonal == (left in steps) else next(s for s in steps if s != left)
+        elif came != (0, 0):
+            step = steps[0]
+        steps.remove(step)
+        if not steps:
+            del leaving[at]
+        if step != came:
+            corners.append(at)
+        at, came = (at[0] + step[0], at[1] + step[1]), step
+        if at == start and (not diagonal or start not in leaving):
+            return np.array(corners, np.int64)
+
+
+def ring_area(ring: Ring) -> float:
+    """Area inside a ring: positive where the way runs clockwise on the screen."""
+    x, y = ring.T
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def _objects(labels: NDArray[np.int32]) -> Iterator[tuple[int, tuple[int, int], NDArray[np.bool_]]]:
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            yield label, (box[1].start, box[0].start), labels[box] == label
+
+
+def geojson(labels: NDArray[np.int32]) -> str:
+    """Return the objects as a GeoJSON FeatureCollection in pixels, as QuPath reads it."""
+    features = []
+    for label, corner, mask in _objects(labels):
+        outer: list[list[Ring]] = []
+        holes = []
+        for ring in rings(mask, diagonal=False):
+            (outer.append([ring]) if ring_area(ring) > 0 else holes.append(ring))
+        for hole in holes:
+            inside = [p for p in outer if _contains(p[0], hole)]
+            min(inside, key=lambda p: ring_area(p[0])).append(hole)
+        shapes = [[_closed(ring + corner) for ring in polygon] for polygon in outer]
+        geometry = (
+            {"type": "Polygon", "coordinates": shapes[0]}
+            if len(shapes) == 1
+            else {"type": "MultiPolygon", "coordinates": shapes}
+        )
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": geometry,
+                "properties": {"objectType": "annotation", "name": str(label)},
+            }
+        )
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+def _closed(ring: Ring) -> list[list[int]]:
+    points: list[list[int]] = ring.tolist()
+    return [*points, points[0]]
+
+
+def _contains(ring: Ring, other: Ring) -> bool:
+    """Tell whether the pixel inside a corner of `other` lies in `ring`, by counting crossings."""
+    # Half a pixel to the side of the first edge of `other`: no corner or edge is met there.
+    (x0, y0), (x1, y1) = other[0], other[1]
+    x, y = (x0 + np.sign(x1 - x0) * 0.5, y0 + np.sign(y1 - y0) * 0.5)
+    x, y = x - np.sign(y1 - y0) * -0.5, y - np.sign(x1 - x0) * 0.5
+    a, b = ring, np.roll(ring, -1, axis=0)
+    vertical = a[:, 0] == b[:, 0]
+    crosses = vertical & ((a[:, 1] > y) != (b[:, 1] > y)) & (a[:, 0] > x)
+    return bool(crosses.sum() % 2)
+
+
+def roi_zip(labels: NDArray[np.int32], *, position: int = 0) -> bytes:
+    """Return the objects as the ZIP of polygons that ImageJ's ROI Manager opens.
+
+    Holes are not part of ImageJ's polygons and are left out. ``position`` is the plane of a stack.
+    """
+    if max(labels.shape) > 32767:
+        raise DataError(
+            f"ImageJ's ROI format holds coordinates up to 32767, the picture has {labels.shape}"
+        )
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for label, corner, mask in _objects(labels):
+            outer = max(rings(mask, diagonal=True), key=ring_area)
+            entry = zipfile.ZipInfo(f"{label:05d}.roi", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, _roi(outer + corner, f"{label:05d}", position))
+    return data.getvalue()
+
+
+def _roi(ring: Ring, name: str, position: int) -> bytes:
+    """Encode one polygon: a header of 64 bytes, coordinates, a second header, the name.
+
+    The format is that of ImageJ's ``ij.io.RoiDecoder``, big-endian.
+    """
+    left, top = ring.min(axis=0)
+    right, bottom = ring.max(axis=0)
+    n = len(ring)
+    second = 64 + 4 * n
+    header = struct.pack(">4shBBhhhhH", b"Iout", 228, 0, 0, top, left, bottom, right, n)
+    header = header.ljust(56, b"\0") + struct.pack(">ii", position, second)
+    points = (ring - (left, top)).astype(">i2")
+    header2 = struct.pack(">iiiiii", 0, 0, 0, 0, second + 64, len(name)).ljust(64, b"\0")
+    return header + points.T.tobytes() + header2 + name.encode("utf-16-be")
