@@ -8,7 +8,7 @@ Taught in: 03_one_experiment
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,8 @@ class Applied:
     model : SegmentationModel
     scale : float
         At which it sees pictures.
+    protocol_scale : float
+        By which the protocol's sizes in pixels are multiplied.
     device, precision : str or None, str
         See `inference.heatmap`.
     """
@@ -52,7 +54,8 @@ class Applied:
     scale: float
     device: Any = None
     precision: str = "auto"
-    jobs: int | None = field(default=None)
+    protocol_scale: float = 1.0
+    jobs: int | None = None
 
     def heatmaps(self, dataset: Dataset) -> Iterator[Predicted]:
         """Yield the heatmap of every picture, at the picture's size."""
@@ -95,6 +98,7 @@ class Applied:
             protocol,
             cutoffs,
             images=[p.name for p in found],
+            scale=self.protocol_scale,
             jobs=self.jobs or _cores(),
         )
 

@@ -1,7 +1,8 @@
 """Training: recipes and profiles, the fastai Learner, checkpoints, and one call that runs it all.
 
-Read in this order: `recipes` (how a network is trained) and `profiles` (at which scale), `loader`
-(batches), `learner` (the Learner, whole), `callbacks`, `checkpoint`, `run`.
+Read in this order: `recipes` (how a network is trained) and `profiles` (at which scale), `settings`
+(one training by name), `data` (pictures and crops), `loader` (batches), `learner` (the Learner,
+whole), `callbacks`, `checkpoint`, `run`.
 
 Taught in: 03_one_experiment
 """

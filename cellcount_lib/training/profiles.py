@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -45,23 +42,19 @@ class Profile:
     test_images: int | None
     bn_momentum: float
 
-    def scale(self, areas: NDArray[np.integer]) -> float:
-        """Return the scale at which the median of these cells is `cell_px` wide.
+    def scale(self, cell_px: float) -> float:
+        """Return the scale at which cells that are `cell_px` wide get the profile's width.
 
-        The width of a cell is the diameter of the circle of its area. Two digits are kept, so that
-        a scale can be written down.
+        Two digits are kept, so that a scale can be written down.
 
-        Parameters
-        ----------
-        areas : ndarray of int
-            Of the cells of training pictures, in pixels at full size.
+        Examples
+        --------
+        >>> profile("laptop").scale(37.6), profile("laptop").scale(5.0), profile("paper").scale(40)
+        (0.25, 1.0, 1.0)
         """
         if self.cell_px is None:
             return 1.0
-        if areas.size == 0:
-            raise InputError("training pictures: expected at least one labelled cell, found none")
-        width = 2 * np.sqrt(np.median(areas) / np.pi)
-        return min(1.0, max(0.01, round(float(self.cell_px / width), 2)))
+        return min(1.0, max(0.01, round(self.cell_px / cell_px, 2)))
 
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(

@@ -1,0 +1,155 @@
+"""The pictures of a training: read, reduced, put on the device, and the places of their crops.
+
+Taught in: 03_one_experiment
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cellcount_lib.data.crops import PLACES, Crops, artifact_places, grid_places
+from cellcount_lib.data.datasets import Dataset, load
+from cellcount_lib.data.reading import read_all, some
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.errors import DataError
+from cellcount_lib.training.loader import Batches
+from cellcount_lib.training.settings import Training
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHT_SIGMA = 25.0  # S3, in pixels at full size
+MEASURED = 16  # training pictures that the size of a cell is taken from
+VALID_BATCHES = 4  # a validation batch is this many training batches: no gradients to keep
+# The protocols' sizes in pixels are meant for these pictures, and for cells as wide as theirs.
+MADE_FOR = ("fnc-v1", "fnc-v2-yellow", "fnc-v2-green", "fnc-v2-red", "simulated")
+MADE_FOR_PX = 38.0
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Pictures of a training: reduced ones to learn from, full-size ones to judge by.
+
+    Attributes
+    ----------
+    train, valid : list of Sample
+        At `scale`.
+    val_set : Dataset
+        At full size, to choose the cutoff.
+    test_set : Dataset or None
+    scale, protocol_scale, cell_px, pixel_size_um : float
+        See `weights.ModelInfo`.
+    fingerprint : str
+        Of the dataset.
+    """
+
+    train: list[Sample]
+    valid: list[Sample]
+    val_set: Dataset
+    test_set: Dataset | None
+    scale: float
+    protocol_scale: float
+    cell_px: float
+    pixel_size_um: float | None
+    fingerprint: str
+
+
+def read_data(training: Training, *, root: Path | None = None, jobs: int | None = None) -> Data:
+    """Read the pictures of a training at the scale it sees them."""
+    _, scale = training.resolved()
+    full = {
+        part: some(load(training.dataset, root=root, split=part), most)
+        for part, most in (("train", scale.train_images), ("val", scale.val_images))
+    }
+    few = list(read_all(some(full["train"], MEASURED), jobs=jobs))
+    width = cell_width(few)
+    size = training.scale or scale.scale(width)
+    ruler = training.protocol_scale
+    if ruler is None:
+        ruler = 1.0 if training.dataset in MADE_FOR else round(width / MADE_FOR_PX, 2)
+    small = {
+        part: list(read_all(replace(pictures, scale=size), jobs=jobs))
+        for part, pictures in full.items()
+    }
+    try:
+        test = some(load(training.dataset, root=root, split="test"), scale.test_images)
+    except DataError:  # a folder of one's own may have no test pictures
+        test = None
+    return Data(
+        train=small["train"],
+        valid=small["val"],
+        val_set=full["val"],
+        test_set=test,
+        scale=size,
+        protocol_scale=ruler,
+        cell_px=round(width, 1),
+        pixel_size_um=few[0].meta.get("pixel_size_um"),
+        fingerprint=full["train"].fingerprint,
+    )
+
+
+def cell_width(samples: Sequence[Sample]) -> float:
+    """Return the width of the median cell: the diameter of the circle of its area.
+
+    Examples
+    --------
+    >>> labels = np.zeros((40, 40), np.int32)
+    >>> labels[5:35, 5:35] = 7
+    >>> round(cell_width([Sample(np.zeros((40, 40, 3), np.uint8), labels, {})]), 2)  # of 900 pixels
+    33.85
+    """
+    areas = np.concatenate([np.bincount(s.labels.reshape(-1))[1:] for s in samples])
+    areas = areas[areas > 0]
+    if areas.size == 0:
+        raise DataError("training pictures: expected at least one labelled cell, found none")
+    return float(2 * np.sqrt(np.median(areas) / np.pi))
+
+
+def make_batches(
+    training: Training, data: Data, *, device: "torch.device"
+) -> tuple[Batches, Batches]:
+    """Put the pictures on the device and plan the crops."""
+    plan, scale = training.resolved()
+    sigma = WEIGHT_SIGMA * data.scale if plan.weight_map else None
+    places = PLACES[plan.sampling](data.train, scale.crop)
+    if training.oversample_artifacts:
+        places += artifact_places(data.train, scale.crop)
+    samples: Sequence[Sample] = [*data.train, *data.valid]
+    pinned = _too_large(samples, plan.weight_map, device)
+    options: dict[str, Any] = {"weight_sigma": sigma, "device": device, "pinned": pinned}
+    train = Batches(
+        Crops(data.train, **options),
+        places,
+        side=scale.crop,
+        batch=plan.batch,
+        steps=scale.steps,
+        seed=training.seed,
+        augmentation=plan.augmentation,
+    )
+    valid = Batches(
+        Crops(data.valid, **options),
+        grid_places(data.valid, scale.crop),
+        side=scale.crop,
+        batch=plan.batch * VALID_BATCHES,
+    )
+    return train, valid
+
+
+def _too_large(samples: Sequence[Sample], weights: bool, device: "torch.device") -> bool:
+    """Tell whether the pictures would fill more than half of a GPU's free memory."""
+    if device.type != "cuda":
+        return False
+    import torch
+
+    needed = Crops.bytes_needed(samples, weights=weights)
+    free = torch.cuda.mem_get_info(device)[0]
+    if needed <= free / 2:
+        return False
+    print(
+        f"pictures need {needed / 1e9:.1f} GB, the GPU has {free / 1e9:.1f} GB free: "
+        "they stay in pinned host memory"
+    )
+    return True
