@@ -133,8 +133,10 @@ def register() -> None:
     """Add the commands whose code lives beside what they command."""
     from cellcount_lib.data.download_cli import download_command
     from cellcount_lib.prediction.command import predict_command
+    from cellcount_lib.training.command import train_command
 
     app.command("download")(download_command)
+    app.command("train")(train_command)
     app.command("predict")(predict_command)
 
 

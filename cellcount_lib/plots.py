@@ -4,6 +4,7 @@ Colours are from the palette of Okabe and Ito, which readers with any colour vis
 the line styles differ too, so that a figure can be read in greyscale.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from cellcount_lib.checks import check_image, check_labels, check_positive, chec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FOUND = "#56B4E9"
 FALSE = "#E69F00"
 MISSED = "#FFFFFF"
+DARK = "#0072B2"
 
 
 def brighten(image: NDArray[np.uint8], *, gamma: float = 0.5) -> NDArray[np.uint8]:
@@ -96,3 +99,38 @@ def show_matches(
     outline(
         ax, true, np.setdiff1d(present, hit), colors=MISSED, linewidths=1.2, linestyles="dotted"
     )
+
+
+def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
+    """Draw the curves of a training: losses, validation scores and the learning rate by epoch.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        One per epoch, as ``training.callbacks.History`` keeps them.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9.6, 3.0), layout="constrained")
+    loss, score, rate = figure.subplots(1, 3)
+    epochs = [row["epoch"] + 1 for row in rows]
+
+    def curve(ax: "Axes", column: str, label: str, style: str, colour: str) -> None:
+        values = [row[column] for row in rows]
+        ax.plot(epochs, values, style, color=colour, label=label, marker="o", markersize=3)
+
+    curve(loss, "train_loss", "training (running mean)", "--", FALSE)
+    curve(loss, "valid_loss", "validation", "-", DARK)
+    curve(score, "dice", "Dice, validation pixels", "-", DARK)
+    curve(score, "found", "share of pixels predicted", ":", FALSE)
+    curve(rate, "lr", "learning rate", "-", DARK)
+    loss.set(ylabel="loss", xlabel="epoch")
+    score.set(ylabel="share", xlabel="epoch", ylim=(-0.02, 1.02))
+    rate.set(ylabel="learning rate", xlabel="epoch")
+    for ax in (loss, score, rate):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in (loss, score):
+        ax.legend(frameon=False, fontsize="small")
+    return figure

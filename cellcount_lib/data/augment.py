@@ -41,6 +41,8 @@ class Augmentation:
         Largest standard deviation of Gaussian noise, as a share of the full range.
     blur : float
         Largest standard deviation of a Gaussian blur in pixels.
+    grey : float
+        Share of the crops that are shown without colour, by the brightest of the three channels.
     share : float
         Share of the crops that light, noise, blur and elastic are each applied to.
     """
@@ -53,10 +55,19 @@ class Augmentation:
     light: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    grey: float = 0.0
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        limits = {"rotate": 180, "zoom": 0.9, "elastic": 0.5, "light": 1, "noise": 1, "blur": 10}
+        limits = {
+            "rotate": 180,
+            "zoom": 0.9,
+            "elastic": 0.5,
+            "light": 1,
+            "noise": 1,
+            "blur": 10,
+            "grey": 1,
+        }
         for name, most in (limits | {"share": 1}).items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(
@@ -157,8 +168,11 @@ class Augmentation:
         return field
 
     def develop(self, image: Tensor, rng: torch.Generator) -> Tensor:
-        """Change light, blur, and add noise: values stay in [0, 1]."""
+        """Change colour and light, blur, and add noise: values stay in [0, 1]."""
         n = len(image)
+        if self.grey:
+            chosen = (torch.rand((n, 1, 1, 1), generator=rng) < self.grey).to(image.device)
+            image = torch.where(chosen, image.amax(dim=1, keepdim=True), image)
         if self.light:
             some = self._some(n, rng)
             offset = (self.light * some * _even(n, rng).view(n, 1, 1, 1)).to(image.device)

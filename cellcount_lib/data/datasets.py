@@ -91,6 +91,7 @@ def load(
         ``simulated`` (or ``simulated:STYLE``), ``fnc-v1``, ``fnc-v2-yellow``, ``fnc-v2-green``,
         ``fnc-v2-red``, ``sbsst265``, ``bbbc038``, ``bbbc039``, ``vgg-cells``, ``folder:PATH`` (your
         own pictures, see `cellcount_lib.data.folder`), or a name with a manifest of your own.
+        Several joined by ``+`` are one dataset: ``simulated+simulated:nuclei``.
     root : str or Path, optional
         Folder of the downloaded datasets; else the environment variable CELLCOUNT_DATA, else
         ``data``.
@@ -112,15 +113,7 @@ def load(
     """
     wanted = parts(split)
     scale = check_positive("scale", scale)
-    kind, _, rest = str(name).partition(":")
-    if kind == "folder":
-        info, items, read, identify = _open_folder(name, rest)
-    elif (info := manifest(kind)).layout == "simulated":
-        info, items, read, identify = _open_simulated(info, rest)
-    elif rest:
-        raise InputError(f"dataset {name!r}: only simulated:STYLE and folder:PATH take a colon")
-    else:
-        info, items, read, identify = _open_downloaded(info, data_root(root))
+    info, items, read, identify = _open(str(name), root)
     chosen = tuple(item for item in items if item.split in wanted)
     if not chosen:
         counts = {p: sum(i.split == p for i in items) for p in ("train", "val", "test")}
@@ -177,6 +170,56 @@ def describe(items: Iterable[Item]) -> list[Any]:
         [i.name, i.split, i.image, list(i.truth), i.kind, dict(i.meta), dict(i.options)]
         for i in items
     ]
+
+
+def _open(name: str, root: str | Path | None) -> Opened:
+    kind, _, rest = name.partition(":")
+    if "+" in name and not (kind == "folder" and Path(rest).expanduser().exists()):
+        return _open_joined(name, root)
+    if kind == "folder":
+        return _open_folder(name, rest)
+    info = manifest(kind)
+    if info.layout == "simulated":
+        return _open_simulated(info, rest)
+    if rest:
+        raise InputError(f"dataset {name!r}: only simulated:STYLE and folder:PATH take a colon")
+    return _open_downloaded(info, data_root(root))
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """Reads and fingerprints several datasets as one; an item knows the place of its dataset."""
+
+    parts: tuple[Opened, ...]
+
+    def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+        info, _, read, _ = self.parts[item.options["part"]]
+        image, labels, meta = read(item.options["item"])
+        return image, labels, meta | {"part": info.name}
+
+    def identify(self) -> str:
+        return digest([identify() for _, _, _, identify in self.parts])
+
+
+def _open_joined(name: str, root: str | Path | None) -> Opened:
+    names = name.split("+")
+    if len(set(names)) != len(names) or not all(names):
+        raise InputError(f"dataset {name!r}: expected different names joined by +")
+    joined = _Joined(tuple(_open(part, root) for part in names))
+    items = tuple(
+        replace(item, name=f"{info.name}/{item.name}", options={"part": place, "item": item})
+        for place, (info, its, _, _) in enumerate(joined.parts)
+        for item in its
+    )
+    licences = sorted({info.licence for info, *_ in joined.parts})
+    info = Manifest(
+        name=name,
+        title=" and ".join(info.title for info, *_ in joined.parts),
+        layout="joined",
+        split=RULE,
+        licence="; ".join(licences),
+    )
+    return replace(info, images=len(items)), items, joined, joined.identify
 
 
 def _open_folder(name: str, path: str) -> Opened:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference import Prediction
-from cellcount_lib.plots import FALSE, brighten
+from cellcount_lib.plots import FOUND, brighten
 from cellcount_lib.prediction.outlines import geojson, roi_zip
 from cellcount_lib.prediction.reading import Plane
 
@@ -112,7 +112,7 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> bytes:
     from scipy import ndimage
     from skimage.segmentation import find_boundaries
 
-    colour = tuple(int(FALSE[i : i + 2], 16) for i in (1, 3, 5))
+    colour = tuple(int(FOUND[i : i + 2], 16) for i in (1, 3, 5))
     width = max(1, round(max(labels.shape) / 1200))  # of lines, so that they show on a screen
     lines = find_boundaries(labels, mode="inner")
     if width > 1:

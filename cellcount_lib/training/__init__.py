@@ -6,8 +6,3 @@ whole), `callbacks`, `checkpoint`, `run`.
 
 Taught in: 03_one_experiment
 """
-
-from cellcount_lib.training.profiles import PROFILES, Profile, profile
-from cellcount_lib.training.recipes import RECIPES, Recipe, recipe
-
-__all__ = ["PROFILES", "RECIPES", "Profile", "Recipe", "profile", "recipe"]

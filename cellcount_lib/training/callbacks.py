@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from fastai.callback.core import Callback, CancelFitException
-from fastai.learner import Metric
 from torch import Tensor
 
 from cellcount_lib.files import write_whole
 from cellcount_lib.losses import cell_logit
 from cellcount_lib.progress import watched
 from cellcount_lib.seeds import derived_seed
+from cellcount_lib.training.fast import Callback, CancelFitException, Metric
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -6,14 +6,14 @@ A checkpoint carries the settings of its training; one of another training is re
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastai.callback.core import Callback
 from torch import Tensor
 
 from cellcount_lib.errors import DataError
+from cellcount_lib.training.fast import Callback
 from cellcount_lib.weights import digest, read_tensors, write_tensors
 
 FORMAT = "cellcount-checkpoint/1"
@@ -113,15 +113,22 @@ def read_checkpoint(
         raise DataError(f"{path}: its content does not match its checksum, it is damaged; {advice}")
     about: dict[str, Any] = json.loads(header["about"])
     wanted = json.loads(json.dumps(dict(settings)))  # tuples become lists, as in the file
-    if different := list(_differences(about["settings"], wanted)):
+    if different := list(differences(about["settings"], wanted)):
         raise DataError(f"{path} belongs to another training: {'; '.join(different)}. {advice}")
     return tensors, about
 
 
-def _differences(old: Any, new: Any, name: str = "") -> Any:
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Say where two trees of JSON values differ.
+
+    Examples
+    --------
+    >>> list(differences({"seed": 0, "crop": {"side": 64}}, {"seed": 0, "crop": {"side": 128}}))
+    ['crop.side was 64, now 128']
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}".lstrip("."))
     elif old != new:
         yield f"{name} was {old!r}, now {new!r}"
 

@@ -10,12 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fastai.callback.core import Callback, CancelEpochException, TrainEvalCallback
-from fastai.callback.fp16 import MixedPrecision
-from fastai.callback.schedule import ParamScheduler, lr_find  # noqa: F401  (adds Learner.lr_find)
-from fastai.data.core import DataLoaders
-from fastai.learner import Learner, Recorder
-from fastai.optimizer import OptimWrapper
 from torch import nn
 
 from cellcount_lib.losses import Loss
@@ -27,6 +21,17 @@ from cellcount_lib.training.callbacks import (
     History,
     StopAtNaN,
     Watch,
+)
+from cellcount_lib.training.fast import (
+    Callback,
+    CancelEpochException,
+    DataLoaders,
+    Learner,
+    MixedPrecision,
+    OptimWrapper,
+    ParamScheduler,
+    Recorder,
+    TrainEvalCallback,
 )
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.recipes import Recipe

@@ -4,6 +4,7 @@ Taught in: 03_one_experiment
 """
 
 import dataclasses
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -12,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellcount_lib import losses
+from cellcount_lib.data.datasets import load
+from cellcount_lib.errors import DataError
 from cellcount_lib.evaluation import Applied, scores
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference import choose_device, choose_precision
 from cellcount_lib.models import SegmentationModel, build
+from cellcount_lib.plots import history_figure
 from cellcount_lib.progress import watched
 from cellcount_lib.protocols import protocol
 from cellcount_lib.seeds import derived_seed
 from cellcount_lib.training.callbacks import Progress
-from cellcount_lib.training.checkpoint import Checkpoint, read_checkpoint
+from cellcount_lib.training.checkpoint import Checkpoint, differences, read_checkpoint
 from cellcount_lib.training.data import Data, make_batches, read_data
 from cellcount_lib.training.learner import EpochLearner, find_lr, fit, make_learner
 from cellcount_lib.training.loader import Batches
@@ -199,7 +203,7 @@ def train(
         status, reason, learn.model, info, learn.history.rows, curve, images, result, clock
     )
     if out is not None:
-        leave(out, done)
+        leave(out, training, done)
     return done
 
 
@@ -233,12 +237,40 @@ def identity(training: Training, data: Data, dtype: "torch.dtype") -> dict[str, 
     }
 
 
-def leave(out: Path, result: Result) -> None:
+def finished(training: Training, out: Path, *, root: Path | None = None) -> dict[str, Any] | None:
+    """Return the summary that a complete training left in `out`; None if it is not complete.
+
+    A folder that holds another training, or this one on data that has changed, is an error.
+    """
+    path = out / "training.json"
+    if not path.exists():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+        asked, old = summary["asked"], summary["settings"]["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected the summary of a training, it is damaged") from error
+    wanted = json.loads(json.dumps(dataclasses.asdict(training)))
+    different = list(differences(asked, wanted))
+    if not different and load(training.dataset, root=root, split="train").fingerprint != old:
+        different = [f"the pictures of {training.dataset} have changed"]
+    if different:
+        raise DataError(
+            f"{out} holds another training: {'; '.join(different)}. Choose another folder, or "
+            "remove this one"
+        )
+    return summary
+
+
+def leave(out: Path, training: Training, result: Result) -> None:
     """Write what a training gave; ``training.json`` comes last and says that all is there."""
     save_model(out / "model.safetensors", result.model, result.info)
     for name, table in (("cutoffs", result.cutoffs), ("images", result.images)):
         if table is not None:
             write_whole(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    picture = io.BytesIO()
+    history_figure(result.history).savefig(picture, format="png", dpi=120)
+    write_whole(out / "history.png", picture.getvalue())
     summary = {
         "status": result.status,
         "reason": result.reason,
@@ -248,6 +280,7 @@ def leave(out: Path, result: Result) -> None:
         "scores": result.scores,
         "seconds": {k: round(v, 2) for k, v in result.seconds.items()},
         "settings": dict(result.info.training),
+        "asked": dataclasses.asdict(training),
     }
     write_whole(out / "training.json", json.dumps(summary, indent=1))
 

@@ -30,6 +30,8 @@ class Training:
         None takes the recipe's.
     oversample_artifacts : bool
         AO of S3: draw the crops with the most artifacts 150 times an epoch.
+    grey : float or None
+        Share of the crops that are shown without colour; None takes the recipe's.
     init : str or None
         Start from the weights of this model file instead of fresh ones.
     seed : int
@@ -52,6 +54,7 @@ class Training:
     loss: str | None = None
     weight_map: bool | None = None
     oversample_artifacts: bool = False
+    grey: float | None = None
     init: str | None = None
     seed: int = 0
     scale: float | None = None
@@ -89,4 +92,6 @@ class Training:
             loss=self.loss or plan.loss,
             weight_map=plan.weight_map if self.weight_map is None else self.weight_map,
         )
+        if self.grey is not None:
+            plan = replace(plan, augmentation=replace(plan.augmentation, grey=self.grey))
         return plan, replace(scale, crop=crop, steps=steps)

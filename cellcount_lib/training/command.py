@@ -1,0 +1,113 @@
+"""The command ``cellcount train``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train_command(
+    dataset: Annotated[
+        str, typer.Argument(help="simulated, fnc-v1, bbbc038, ..., or folder:PATH for your own.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the results; an unfinished one goes on.")],
+    arch: Annotated[str, typer.Option(help="Network.")] = "c-resunet",
+    recipe: Annotated[
+        str, typer.Option(help="How to train: recommended, morelli2021, clissa2023, fcn2016.")
+    ] = "recommended",
+    profile: Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")] = "laptop",
+    protocol: Annotated[str, typer.Option(help="How to score.")] = "recommended",
+    loss: Annotated[str | None, typer.Option(help="Loss (default: the recipe's).")] = None,
+    weight_map: Annotated[
+        bool | None,
+        typer.Option("--weight-map/--no-weight-map", help="Weight maps (default: the recipe's)."),
+    ] = None,
+    oversample_artifacts: Annotated[
+        bool, typer.Option("--oversample-artifacts", help="AO: show bright artifacts often.")
+    ] = False,
+    grey: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of crops shown without colour.")
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="Start from this model: a file, or the name of one.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    scale: Annotated[
+        float | None, typer.Option(help="Size at which the network sees pictures.")
+    ] = None,
+    protocol_scale: Annotated[
+        float | None, typer.Option(help="Multiplies the protocol's sizes in pixels.")
+    ] = None,
+    crop: Annotated[int | None, typer.Option(min=16, help="Side of the crops.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Crops per step.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps per epoch.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
+    ] = None,
+) -> None:
+    """Train a network, choose its cutoff on validation pictures, and score the test pictures.
+
+    OUT gets model.safetensors, training.json (settings and scores), history.csv and history.png,
+    cutoffs.csv, images.csv. Every epoch is kept: after an interruption give the same command again.
+    """
+    from cellcount_lib.progress import watched
+    from cellcount_lib.training.run import finished, train
+    from cellcount_lib.training.settings import Training
+
+    training = Training(
+        dataset=dataset,
+        arch=arch,
+        recipe=recipe,
+        profile=profile,
+        protocol=protocol,
+        loss=loss,
+        weight_map=weight_map,
+        oversample_artifacts=oversample_artifacts,
+        grey=grey,
+        init=init,
+        seed=seed,
+        scale=scale,
+        protocol_scale=protocol_scale,
+        crop=crop,
+        batch=batch,
+        steps=steps,
+        epochs=epochs,
+        precision=precision,
+    )
+    summary = finished(training, out, root=root)
+    if summary is None:
+        train(training, out, root=root, device=device, compiled=compiled, show=watched())
+        summary = finished(training, out, root=root)
+        assert summary is not None
+    else:
+        typer.echo(f"{out} holds this training already, complete")
+    for line in describe(summary):
+        typer.echo(line)
+    if summary["status"] != "completed":
+        typer.echo(f"the training {summary['status']}: {summary['reason']}", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"use it: cellcount predict PICTURES --model {out / 'model.safetensors'} --out DIR")
+
+
+def describe(summary: dict) -> list[str]:
+    """Return the lines that a person wants to see of ``training.json``."""
+    lines = [f"cutoff {summary['threshold']} chosen on validation pictures"]
+    if scores := summary["scores"]:
+        lines.append(
+            f"test pictures under {summary['protocol']}: F1 {scores['f1']:.3f}, precision "
+            f"{scores['precision']:.3f}, recall {scores['recall']:.3f}, mean absolute error of the "
+            f"count {scores['mae']:.2f}"
+        )
+    else:
+        lines.append("no test pictures: nothing was scored")
+    seconds = summary["seconds"]
+    lines.append(
+        f"{seconds['data']:.0f} s data, {seconds['training']:.0f} s training, "
+        f"{seconds['evaluation']:.0f} s evaluation"
+    )
+    return lines
