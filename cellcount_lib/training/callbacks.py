@@ -127,7 +127,7 @@ class StopAtNaN(Callback):
         """Look at the loss."""
         if self.training and not torch.isfinite(self.loss):
             self.learn.stop_reason = (
-                f"the loss became {float(self.loss)} in epoch {self.epoch}, step {self.iter}"
+                f"the loss became {float(self.loss.detach())} in epoch {self.epoch}, step {self.iter}"
             )
             raise CancelFitException
 
@@ -174,6 +174,10 @@ class Watch(Callback):
         }
         self.best: dict[str, Tensor] = {}
 
+    def before_fit(self) -> None:
+        """Stand aside while a learning rate is looked for."""
+        self.run = not hasattr(self.learn, "lr_finder")
+
     def after_epoch(self) -> None:
         """Compare the epoch with the best one."""
         state, value = self.state, self.history.rows[-1][self.monitor]
@@ -189,7 +193,7 @@ class Watch(Callback):
         state["since_cut"] += 1
         if self.patience and state["since_cut"] >= self.patience:
             state["since_cut"] = 0
-            for group in self.opt.param_groups:
+            for group in self.opt.opt.param_groups:  # fastai's are copies
                 group["lr"] *= self.factor
         if self.stop_after and state["since_gain"] >= self.stop_after:
             self.learn.stop_reason = f"no gain in {self.monitor} for {self.stop_after} epochs"
@@ -203,6 +207,10 @@ class History(Callback):
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
         self.rows: list[dict[str, Any]] = []
+
+    def before_fit(self) -> None:
+        """Stand aside while a learning rate is looked for."""
+        self.run = not hasattr(self.learn, "lr_finder")
 
     def before_epoch(self) -> None:
         """Start the clock."""

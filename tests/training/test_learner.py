@@ -1,0 +1,190 @@
+"""The Learner against a plain loop, its schedules, and what its callbacks record."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cellcount_lib import losses
+from cellcount_lib.data.augment import Augmentation
+from cellcount_lib.data.crops import Crops, cell_places, grid_places
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.models import build
+from cellcount_lib.training.learner import find_lr, fit, make_learner
+from cellcount_lib.training.loader import Batches
+from cellcount_lib.training.recipes import recipe
+from tests.discs import draw
+
+EPOCHS, STEPS = 4, 6
+
+
+@pytest.fixture(scope="module")
+def crops():
+    rng = np.random.default_rng(0)
+    return [Sample(*draw(rng), {}) for _ in range(3)]
+
+
+def batches(samples, seed=0, weight_sigma=None):
+    made = Crops(samples, weight_sigma=weight_sigma)
+    train = Batches(
+        made,
+        cell_places(samples, 32),
+        side=32,
+        batch=4,
+        seed=seed,
+        augmentation=Augmentation(flip=True, rotate=90),
+        steps=STEPS,
+    )
+    return train, Batches(made, grid_places(samples, 32), side=32, batch=16)
+
+
+def short(name, **changes):
+    return replace(recipe(name).shortened(EPOCHS), **{"loss": "bce"} | changes)
+
+
+def learner(samples, plan, cbs=(), dtype=torch.float32, **options):
+    train, valid = batches(samples, weight_sigma=8.0 if plan.weight_map else None)
+    model = build("small-unet", bn_momentum=0.1, seed=1)
+    loss = losses.build(plan.loss)
+    return make_learner(model, train, valid, loss, plan, dtype=dtype, cbs=cbs, **options)
+
+
+@pytest.mark.parametrize("weight_map", [False, True])
+def test_the_learner_is_a_plain_loop(crops, weight_map):
+    plan = short("fcn2016", factor=1.0, weight_map=weight_map)
+    learn = learner(crops, plan)
+    fit(learn, plan, 0.05)
+
+    model = build("small-unet", bn_momentum=0.1, seed=1).to(memory_format=torch.channels_last)
+    train, valid = batches(crops, weight_sigma=8.0 if weight_map else None)
+    loss = losses.build("bce")
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.SGD(
+        [{"params": decayed, "weight_decay": 0.001}, {"params": plain}], lr=0.05, momentum=0.9
+    )
+    for epoch in range(EPOCHS):
+        model.train()
+        train.epoch = epoch
+        for image, *targets in train:
+            optimizer.zero_grad()
+            loss(model(image), *targets).backward()
+            optimizer.step()
+    for (name, a), b in zip(
+        learn.model.state_dict().items(), model.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6, msg=name)
+
+    model.eval()
+    both = common = found = pixels = 0
+    with torch.no_grad():
+        for image, mask, *_ in valid:
+            predicted = model(image) > 0
+            common += (predicted & (mask > 0)).sum()
+            both += predicted.sum() + (mask > 0).sum()
+            found += predicted.sum()
+            pixels += predicted.numel()
+    row = learn.history.rows[-1]
+    assert row["dice"] == pytest.approx(float(2 * common / both), abs=1e-4)
+    assert row["found"] == pytest.approx(float(found / pixels), abs=1e-4)
+
+
+def test_steps_divide_the_rate(crops):
+    plan = short("fcn2016", patience=2, factor=0.1)
+    learn = learner(crops, plan)
+    fit(learn, plan, 0.01)
+    rates = [row["lr"] for row in learn.history.rows]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001], rtol=1e-6)
+
+
+def test_one_cycle_goes_up_and_down(crops):
+    plan = short("recommended")
+    seen = []
+
+    class Rates(type(learner(crops, plan).history)):
+        order = 50
+        name = "rates"
+
+        def after_epoch(self):
+            pass
+
+        def before_epoch(self):
+            pass
+
+        def after_batch(self):
+            if self.training:
+                seen.append(self.opt.hypers[-1]["lr"])
+
+    learn = learner(crops, plan, cbs=[Rates()])
+    fit(learn, plan, 0.01)
+    assert len(seen) == EPOCHS * STEPS
+    peak = int(np.argmax(seen))
+    assert max(seen) == pytest.approx(0.01, rel=0.02)
+    assert abs(peak / len(seen) - 0.25) < 0.1
+    assert seen[0] < 0.01 / 20
+    assert seen[-1] < 0.01 / 100
+
+
+def test_a_plateau_lowers_the_rate_of_the_optimiser_and_then_stops(crops):
+    plan = short(
+        "morelli2021", patience=2, factor=0.5, stop_after=3, min_delta=1e9, epochs=20, loss="bce"
+    )
+    learn = learner(crops, plan)
+    fit(learn, plan, 1e-4)
+    # Epoch 0 is the first best; nothing can be better by 1e9. After 2 epochs the rate is halved,
+    # after 3 training ends.
+    rates = [row["lr"] for row in learn.history.rows]
+    np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-4, 0.5e-4])
+    assert "no gain in valid_loss for 3 epochs" in learn.stop_reason
+    assert learn.watch.state["best_epoch"] == 0
+
+
+def test_the_best_epoch_is_kept_not_the_last(crops):
+    plan = short("recommended", schedule="constant", lr=0.01)
+    learn = learner(crops, plan)
+    fit(learn, plan, 0.01)
+    dice = [row["dice"] for row in learn.history.rows]
+    best = learn.watch.state["best_epoch"]
+    assert dice[best] == max(dice) == learn.watch.state["best"]
+    again = learner(crops, replace(plan, epochs=best + 1))
+    fit(again, replace(plan, epochs=best + 1), 0.01)
+    for name, tensor in learn.watch.best.items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_nan_stops_before_it_reaches_the_weights(crops):
+    plan = short("recommended", schedule="constant")
+    learn = learner(crops, plan)
+
+    class Poisoned(torch.nn.Module):
+        def forward(self, logits, target):
+            bad = learn.epoch == 1 and learn.training and learn.iter == 2
+            return logits.mean() * (float("nan") if bad else 1.0)
+
+    learn.loss_func = Poisoned()
+    fit(learn, plan, 0.01)
+    assert learn.stop_reason == "the loss became nan in epoch 1, step 2"
+    assert len(learn.history.rows) == 1
+    assert all(torch.isfinite(p).all() for p in learn.model.parameters())
+
+
+def test_bfloat16_reaches_the_convolutions_and_not_the_loss(crops):
+    plan = short("recommended")
+    learn = learner(crops, plan, dtype=torch.bfloat16)
+    seen = set()
+    first = next(m for m in learn.model.modules() if isinstance(m, torch.nn.Conv2d))
+    first.register_forward_hook(lambda m, i, o: seen.add((o.dtype, m.weight.dtype)))
+    fit(learn, replace(plan, epochs=1), 0.01)
+    assert seen == {(torch.bfloat16, torch.float32)}
+    assert not torch.is_autocast_enabled("cpu")
+    assert "forward" not in learn.model.__dict__
+    assert np.isfinite(learn.history.rows[0]["train_loss"])
+
+
+def test_the_rate_is_searched_for_and_leaves_no_trace(crops, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find_lr(learner(crops, short("clissa2023")), steps=25)
+    assert 1e-6 < found < 1
+    assert found == find_lr(learner(crops, short("clissa2023")), steps=25)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import pytest
+
+from cellcount_lib.errors import InputError
+from cellcount_lib.losses import names
+from cellcount_lib.training.profiles import PROFILES, profile
+from cellcount_lib.training.recipes import RECIPES, recipe
+from cellcount_lib.training.settings import Training
+
+
+def test_the_published_recipes_say_what_the_studies_say():
+    r21, r23, s2 = recipe("morelli2021"), recipe("clissa2023"), recipe("fcn2016")
+    assert (r21.optimizer, r21.lr, r21.factor, r21.patience, r21.stop_after) == (
+        "adam",
+        0.006,
+        0.7,
+        4,
+        20,
+    )
+    assert (r21.loss, r21.weight_map, r21.sampling) == ("wbce-2021", True, "grid")
+    assert (r23.lr, r23.schedule, r23.monitor, r23.batch, r23.epochs) == (
+        "valley",
+        "one-cycle",
+        "dice",
+        32,
+        200,
+    )
+    assert (s2.optimizer, s2.lr, s2.patience, s2.factor) == ("sgd", 0.01, 20, 0.1)
+
+
+@pytest.mark.parametrize("one", RECIPES.values(), ids=RECIPES)
+def test_every_recipe_is_whole(one):
+    assert one.loss in names()
+    assert one.monitor in ("valid_loss", "dice")
+    assert one.schedule in ("plateau", "one-cycle", "steps")
+    assert one.shortened(None) is one
+    assert one.shortened(one.epochs) is one
+    short = one.shortened(3)
+    assert short.epochs == 3
+    assert short.patience in (0, 1)
+    assert (
+        replace(short, epochs=one.epochs, patience=one.patience, stop_after=one.stop_after) == one
+    )
+
+
+def test_profiles_grow():
+    sides = [profile(name).crop for name in ("smoke", "laptop", "gpu", "paper")]
+    assert sides == sorted(sides)
+    assert list(PROFILES) == ["smoke", "laptop", "gpu", "paper"]
+
+
+def test_unknown_names_are_errors_with_a_hint():
+    with pytest.raises(InputError, match="did you mean 'laptop'"):
+        profile("latop")
+    with pytest.raises(InputError, match="did you mean 'recommended'"):
+        recipe("recomended")
+    for wrong in (
+        {"arch": "cresunet"},
+        {"loss": "dise"},
+        {"protocol": "x"},
+        {"epochs": 0},
+        {"crop": 2.5},
+        {"scale": -1},
+        {"grey": 2.0},
+    ):
+        with pytest.raises(InputError, match=next(iter(wrong.values()), "").__str__()):
+            Training(**wrong).resolved()
+
+
+def test_overrides_win():
+    plan, scale = Training(
+        profile="laptop", recipe="morelli2021", epochs=10, batch=3, crop=48, steps=7, loss="dice"
+    ).resolved()
+    assert (plan.epochs, plan.batch, plan.loss, scale.crop, scale.steps) == (10, 3, "dice", 48, 7)
+    assert (plan.weight_map, plan.patience, plan.stop_after) == (True, 1, 2)
+    assert Training(recipe="morelli2021", weight_map=False).resolved()[0].weight_map is False
+    plan, scale = Training(profile="paper", recipe="clissa2023").resolved()
+    assert (plan.epochs, plan.batch, scale.crop, scale.steps) == (200, 32, 512, None)
+    assert Training(grey=0.5).resolved()[0].augmentation.grey == 0.5
