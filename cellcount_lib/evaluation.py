@@ -93,7 +93,8 @@ class Applied:
         # both want every core.
         found = [p._replace(heatmap=p.heatmap.astype(np.float16)) for p in self.heatmaps(dataset)]
         return sweep_rows(
-            (p.heatmap for p in found),
+            # A network full of NaN predicts nothing; its pictures keep their rows.
+            (p.heatmap if np.isfinite(p.heatmap).all() else None for p in found),
             (p.labels for p in found),
             protocol,
             cutoffs,

@@ -176,6 +176,8 @@ def predict(
         precision=precision,
         memory_mb=memory_mb,
     )
+    if not np.isfinite(found).all():
+        raise InputError("the network answers with NaN or infinity: this model cannot be used")
     labels = named_protocol(name).segment(found, cutoff, scale=info.protocol_scale / ratio)
     return Prediction(found, labels, cutoff, name)
 

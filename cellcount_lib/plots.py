@@ -120,7 +120,7 @@ def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
         values = [row[column] for row in rows]
         ax.plot(epochs, values, style, color=colour, label=label, marker="o", markersize=3)
 
-    curve(loss, "train_loss", "training (running mean)", "--", FALSE)
+    curve(loss, "train_loss", "training", "--", FALSE)
     curve(loss, "valid_loss", "validation", "-", DARK)
     curve(score, "dice", "Dice, validation pixels", "-", DARK)
     curve(score, "found", "share of pixels predicted", ":", FALSE)

@@ -133,6 +133,11 @@ def _keys(paths: Sequence[Path]) -> list[str]:
             forms(p)[level] if often[key.lower()] > 1 else key
             for p, key in zip(paths, keys, strict=True)
         ]
+    seen: Counter[str] = Counter()
+    for place, key in enumerate(keys):  # they differ in case alone
+        seen[key.lower()] += 1
+        if seen[key.lower()] > 1:
+            keys[place] = f"{key}~{seen[key.lower()]}"
     return keys
 
 

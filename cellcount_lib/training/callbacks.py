@@ -126,9 +126,8 @@ class StopAtNaN(Callback):
     def after_loss(self) -> None:
         """Look at the loss."""
         if self.training and not torch.isfinite(self.loss):
-            self.learn.stop_reason = (
-                f"the loss became {float(self.loss.detach())} in epoch {self.epoch}, step {self.iter}"
-            )
+            where = f"epoch {self.epoch}, step {self.iter}"
+            self.learn.stop_reason = f"the loss became {float(self.loss.detach())} in {where}"
             raise CancelFitException
 
 
@@ -200,7 +199,11 @@ class Watch(Callback):
 
 
 class History(Callback):
-    """One row per epoch, in memory and, if asked, in a CSV file that is always whole."""
+    """One row per epoch, in memory and, if asked, in a CSV file that is always whole.
+
+    ``train_loss`` is the mean over the steps of the epoch; fastai's own is a running mean that
+    would start anew when a training is resumed.
+    """
 
     order = 55  # after fastai's Recorder
 
@@ -215,11 +218,18 @@ class History(Callback):
     def before_epoch(self) -> None:
         """Start the clock."""
         self.started = time.perf_counter()
+        self.losses: list[Tensor] = []
+
+    def after_loss(self) -> None:
+        """Keep the loss of a step, on its device: nothing waits for it."""
+        if self.training:
+            self.losses.append(self.loss.detach())
 
     def after_epoch(self) -> None:
         """Add the row."""
         values = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1], strict=False))
         row = {"epoch": self.epoch, "lr": float(self.opt.hypers[-1]["lr"])} | values
+        row["train_loss"] = float(torch.stack(self.losses).mean())
         row["seconds"] = round(time.perf_counter() - self.started, 3)
         self.rows.append({name: row[name] for name in COLUMNS})
         if self.file is not None:

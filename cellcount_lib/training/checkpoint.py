@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from cellcount_lib.errors import DataError
@@ -81,6 +82,12 @@ def restore_state(learn: Any, tensors: Mapping[str, Tensor], about: Mapping[str,
         index, _, key = name.partition(".")
         entries.setdefault(int(index), {})[key] = value
     learn.opt.opt.load_state_dict({"state": entries, "param_groups": about["groups"]})
+    # The fused optimisers walk through memory: moments must lie as their parameters do (channels
+    # last), not as safetensors stored them.
+    for parameter, moments in learn.opt.opt.state.items():
+        for key, value in moments.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                moments[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     learn.watch.state = dict(about["watch"])
     learn.watch.best = _under("best.", tensors)
     learn.history.rows = list(about["history"])
