@@ -6,9 +6,11 @@ definitions, and the published algorithms written anew from their description) a
 implementations from here too, so there is one slow, obvious version of everything.
 """
 
+import contextlib
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ class Case:
 
     ``same(ours_result, reference_result)`` must be true: a fast wrong answer is not a result.
     ``at_least`` is the wanted ratio reference/ours, ``at_most_s`` the wanted seconds of ours.
+    ``rounds`` > 1 times both in turn that often and compares the medians: for ratios near 1.
     """
 
     name: str
@@ -28,6 +31,20 @@ class Case:
     at_least: float | None = None
     at_most_s: float | None = None
     same: Callable[[Any, Any], bool] | None = None
+    rounds: int = 1
+
+
+@contextlib.contextmanager
+def all_cores() -> Iterator[None]:
+    """Let torch use every core; the benchmarks hold it to one thread otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def seconds(

@@ -7,15 +7,16 @@ profiles, and of baselines, stand on the same ground.
 Taught in: 03_one_experiment
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.reading import read_all
+from cellcount_lib.data.sample import Sample
 from cellcount_lib.inference import heatmap
 from cellcount_lib.metrics import pooled
 from cellcount_lib.models import SegmentationModel
@@ -57,7 +58,7 @@ class Applied:
     protocol_scale: float = 1.0
     jobs: int | None = None
 
-    def heatmaps(self, dataset: Dataset) -> Iterator[Predicted]:
+    def heatmaps(self, dataset: Sequence[Sample]) -> Iterator[Predicted]:
         """Yield the heatmap of every picture, at the picture's size."""
         for sample in read_all(dataset, jobs=self.jobs):
             found = heatmap(
@@ -69,7 +70,9 @@ class Applied:
             )
             yield Predicted(sample.meta["name"], sample.labels, found)
 
-    def choose_cutoff(self, dataset: Dataset, protocol: Protocol) -> tuple[Choice, "pd.DataFrame"]:
+    def choose_cutoff(
+        self, dataset: Sequence[Sample], protocol: Protocol
+    ) -> tuple[Choice, "pd.DataFrame"]:
         """Choose the cutoff on validation pictures by the protocol's rule.
 
         Returns
@@ -82,12 +85,12 @@ class Applied:
         curve = pool_cutoffs(rows, mpe=protocol.mpe)
         return choose(curve, protocol.threshold_rule), curve
 
-    def score(self, dataset: Dataset, protocol: Protocol, cutoff: float) -> "pd.DataFrame":
+    def score(self, dataset: Sequence[Sample], protocol: Protocol, cutoff: float) -> "pd.DataFrame":
         """Return one row per picture, as `Protocol.score` gives it."""
         return self._swept(dataset, protocol, (cutoff,))
 
     def _swept(
-        self, dataset: Dataset, protocol: Protocol, cutoffs: tuple[float, ...]
+        self, dataset: Sequence[Sample], protocol: Protocol, cutoffs: tuple[float, ...]
     ) -> "pd.DataFrame":
         # All heatmaps first (as float16 for their size), then all scores: two kinds of work that
         # both want every core.
@@ -100,7 +103,7 @@ class Applied:
             cutoffs,
             images=[p.name for p in found],
             scale=self.protocol_scale,
-            jobs=self.jobs or _cores(),
+            jobs=self.jobs or cores(),
         )
 
 
@@ -109,7 +112,6 @@ def scores(rows: "pd.DataFrame", protocol: Protocol) -> dict[str, int | float]:
     return pooled(rows, mpe=protocol.mpe)
 
 
-def _cores() -> int:
-    import os
-
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -30,14 +30,15 @@ def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : sequence of Sample
+        A dataset, or samples that are in memory already.
     jobs : int, optional
         Processes; default: one per core. 1 reads in this process.
     """
     import joblib  # type: ignore[import-untyped]
 
     jobs = min(jobs or len(os.sched_getaffinity(0)), len(dataset))
-    if jobs <= 1:
+    if jobs <= 1 or isinstance(dataset, list):
         yield from dataset
         return
     with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):

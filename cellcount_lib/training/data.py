@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellcount_lib.data.crops import PLACES, Crops, artifact_places, grid_places
-from cellcount_lib.data.datasets import Dataset, load
+from cellcount_lib.data.datasets import load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
@@ -37,9 +37,8 @@ class Data:
     ----------
     train, valid : list of Sample
         At `scale`.
-    val_set : Dataset
-        At full size, to choose the cutoff.
-    test_set : Dataset or None
+    val_set, test_set : sequence of Sample
+        At full size, to choose the cutoff and to score; there may be no test pictures.
     scale, protocol_scale, cell_px, pixel_size_um : float
         See `weights.ModelInfo`.
     fingerprint : str
@@ -48,8 +47,8 @@ class Data:
 
     train: list[Sample]
     valid: list[Sample]
-    val_set: Dataset
-    test_set: Dataset | None
+    val_set: Sequence[Sample]
+    test_set: Sequence[Sample] | None
     scale: float
     protocol_scale: float
     cell_px: float
@@ -89,6 +88,15 @@ def read_data(training: Training, *, root: Path | None = None, jobs: int | None 
         pixel_size_um=few[0].meta.get("pixel_size_um"),
         fingerprint=full["train"].fingerprint,
     )
+
+
+def held(data: Data) -> Data:
+    """Return the data with its full-size pictures in memory too, for several trainings on them.
+
+    94 pictures of 1600x1200 take 1.3 GB; drawing or decoding them takes 0.3 s each.
+    """
+    test = None if data.test_set is None else list(read_all(data.test_set))
+    return replace(data, val_set=list(read_all(data.val_set)), test_set=test)
 
 
 def cell_width(samples: Sequence[Sample]) -> float:

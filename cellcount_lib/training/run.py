@@ -108,6 +108,7 @@ def train(
     training: Training,
     out: Path | None = None,
     *,
+    data: Data | None = None,
     root: Path | None = None,
     device: str | None = None,
     show: bool | None = None,
@@ -122,6 +123,8 @@ def train(
     out : Path, optional
         Folder for checkpoint, history and model. A training that was interrupted here continues,
         and ends with the weights it would have had.
+    data : Data, optional
+        The pictures, if they were read before; else they are read here.
     root : Path, optional
         Folder of the datasets.
     device : str, optional
@@ -143,8 +146,9 @@ def train(
     say = print if (watched() if show is None else show) else _quiet
     clock = {"data": 0.0, "training": 0.0, "evaluation": 0.0}
     start = time.perf_counter()
-    say(f"reading {training.dataset}")
-    data = read_data(training, root=root, jobs=jobs)
+    if data is None:
+        say(f"reading {training.dataset}")
+        data = read_data(training, root=root, jobs=jobs)
     batches, valid = make_batches(training, data, device=where)
     clock["data"] = time.perf_counter() - start
 

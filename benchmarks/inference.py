@@ -1,0 +1,102 @@
+"""One 1600x1200 picture to its heatmap: ours against a plain forward pass; time and memory."""
+
+import json
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Case, all_cores
+from cellcount_lib.inference import choose_precision, heatmap
+from cellcount_lib.models import build
+
+SIZE = (1200, 1600)
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+
+
+def plain(model: torch.nn.Module, image: np.ndarray) -> np.ndarray:
+    """What one writes first: float32, contiguous, no_grad."""
+    pixels = torch.tensor(image).permute(2, 0, 1)[None].float().div(255).contiguous()
+    with torch.no_grad():
+        return model(pixels).sigmoid()[0, 0].numpy()
+
+
+def close(limit: float):
+    return lambda a, b: bool(np.abs(a - b).mean() < limit)
+
+
+def cases() -> list[Case]:
+    image = picture()
+    found = []
+    precisions = ["fp32"]
+    if choose_precision(torch.device("cpu")) == torch.bfloat16:
+        precisions.append("bf16")
+    for precision in precisions:
+        ours, theirs = build("c-resunet"), build("c-resunet").eval()
+        found.append(
+            Case(
+                f"heatmap of a 1600x1200 picture, c-ResUnet, {precision}, all cores",
+                ours=all_cores()(
+                    lambda m=ours, p=precision: heatmap(m, image, device="cpu", precision=p)
+                ),
+                reference=all_cores()(lambda m=theirs: plain(m, image)),
+                reference_is="plain forward pass: float32, contiguous",
+                at_least=1.0,
+                same=close(1e-4 if precision == "fp32" else 0.02),
+            )
+        )
+    return found
+
+
+def peak_mb(kind: str) -> float:
+    """Growth of a process of its own while it computes one heatmap."""
+    code = (
+        "import json, resource, sys\n"
+        "from benchmarks import inference\n"
+        "print(json.dumps(inference.grown(sys.argv[1])))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, kind], capture_output=True, text=True, check=True
+    )
+    return float(json.loads(ended.stdout.splitlines()[-1]))
+
+
+@all_cores()
+def grown(kind: str) -> float:
+    """Run one forward pass of a kind and return by how many MB the process grew at most."""
+    model, image = build("c-resunet").eval(), picture()
+
+    def run(part: np.ndarray) -> None:
+        if kind == "plain":
+            plain(model, part)
+        elif kind == "tiles":
+            heatmap(model, part, device="cpu", precision="fp32", memory_mb=400)
+        else:
+            heatmap(model, part, device="cpu", precision=kind)
+
+    run(image[:64, :64])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(image)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def report() -> str:
+    names = {
+        "plain": "plain forward pass, float32, contiguous",
+        "fp32": "`heatmap`, float32",
+        "bf16": "`heatmap`, bfloat16",
+        "tiles": "`heatmap`, float32, in tiles for a budget of 400 MB",
+    }
+    lines = [
+        "Peak memory of one 1600x1200 picture, c-ResUnet, CPU, by which a process grows:",
+        "",
+        "| pass | MB |",
+        "| --- | --- |",
+        *(f"| {name} | {peak_mb(kind):.0f} |" for kind, name in names.items()),
+    ]
+    return "\n".join(lines)

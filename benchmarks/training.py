@@ -1,0 +1,171 @@
+"""A training step through the Learner against a bare PyTorch step, and where its time goes."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Case, all_cores
+from cellcount_lib import losses
+from cellcount_lib.data.crops import PLACES, Crops, grid_places
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.scaling import rescale
+from cellcount_lib.data.simulate import simulate
+from cellcount_lib.inference import choose_device, choose_precision
+from cellcount_lib.models import build
+from cellcount_lib.training.callbacks import Progress
+from cellcount_lib.training.checkpoint import Checkpoint
+from cellcount_lib.training.learner import EpochLearner, make_learner, optimizer
+from cellcount_lib.training.loader import Batches
+from cellcount_lib.training.profiles import profile
+from cellcount_lib.training.recipes import Recipe, recipe
+
+STEPS = 30
+
+
+def pictures(number: int = 6) -> list[Sample]:
+    return [rescale(simulate(index), 0.25) for index in range(4, 4 + number)]
+
+
+class Setting:
+    """Network, batches and Learner of the laptop profile, as `training.run` makes them."""
+
+    def __init__(self, precision: str = "auto") -> None:
+        self.device = choose_device()
+        self.dtype = choose_precision(self.device, precision)
+        self.plan: Recipe = recipe("recommended")
+        self.scale = profile("laptop")
+        self.samples = pictures()
+        self.loss = losses.build(self.plan.loss)
+        self.folder = tempfile.TemporaryDirectory()
+
+    def batches(self) -> Batches:
+        return Batches(
+            Crops(self.samples, device=self.device),
+            PLACES[self.plan.sampling](self.samples, self.scale.crop),
+            side=self.scale.crop,
+            batch=self.scale.batch or self.plan.batch,
+            augmentation=self.plan.augmentation,
+            steps=STEPS,
+        )
+
+    def model(self) -> torch.nn.Module:
+        model = build("c-resunet", bn_momentum=self.scale.bn_momentum)
+        return model.to(device=self.device, memory_format=torch.channels_last)
+
+    def learner(self) -> EpochLearner:
+        one = Crops(self.samples[:1], device=self.device)
+        places = grid_places(self.samples[:1], self.scale.crop)
+        valid = Batches(one, places, side=self.scale.crop, batch=len(places.image))
+        checkpoint = Path(self.folder.name) / "checkpoint.safetensors"
+        checkpoint.unlink(missing_ok=True)
+        return make_learner(
+            self.model(),
+            self.batches(),
+            valid,
+            self.loss,
+            self.plan,
+            dtype=self.dtype,
+            cbs=[Progress(False), Checkpoint(checkpoint, {}, lr=1e-3)],
+        )
+
+    def synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def through_the_learner(setting: Setting) -> int:
+    """One epoch with every callback, data, augmentation, a validation batch and a checkpoint."""
+    learn = setting.learner()
+    learn.fit(1, 1e-3)
+    setting.synchronise()
+    return STEPS
+
+
+def bare(setting: Setting) -> int:
+    """As many steps on one batch that is already there: forward, loss, backward, optimiser."""
+    model, batch = setting.model().train(), setting.batches().one_batch()
+    step = optimizer(model, setting.plan, None, lr=1e-3).opt
+    kind = setting.device.type
+    for _ in range(STEPS):
+        with torch.autocast(kind, setting.dtype, enabled=setting.dtype != torch.float32):
+            logits = model(batch[0])
+        setting.loss(logits, *batch[1:]).backward()
+        step.step()
+        step.zero_grad()
+    setting.synchronise()
+    return STEPS
+
+
+def cases() -> list[Case]:
+    found = []
+    for precision in dict.fromkeys(["fp32", "auto"]):
+        setting = Setting(precision)
+        name = str(setting.dtype).removeprefix("torch.")
+        found.append(
+            Case(
+                f"{STEPS} training steps through the Learner, c-ResUnet, 8 crops of 128, {name}",
+                ours=all_cores()(lambda s=setting: through_the_learner(s)),
+                reference=all_cores()(lambda s=setting: bare(s)),
+                reference_is="bare PyTorch steps on one resident batch",
+                at_least=0.85 if setting.device.type == "cuda" else 0.9,
+                same=lambda a, b: a == b,
+                rounds=3,
+            )
+        )
+    return found
+
+
+@all_cores()
+def report() -> str:
+    """Where the time of a step goes, in milliseconds, by running its parts one after the other."""
+    setting = Setting()
+    batches, model = setting.batches(), setting.model().train()
+    step = optimizer(model, setting.plan, None, lr=1e-3).opt
+    change, side = setting.plan.augmentation, setting.scale.crop
+    spent: dict[str, list[float]] = {}
+
+    def timed(name: str, start: float) -> float:
+        setting.synchronise()
+        now = time.perf_counter()
+        spent.setdefault(name, []).append(1000 * (now - start))
+        return now
+
+    for index in range(STEPS):
+        now = time.perf_counter()
+        images, corners = batches.places.epoch(np.random.default_rng(index))
+        image, corner = (torch.from_numpy(v[: batches.batch]) for v in (images, corners))
+        pixels, weights = batches.crops.cut(image, corner, side, margin=change.margin(side))
+        now = timed("cut crops", now)
+        picture, mask, _ = change(pixels, weights, side, torch.Generator().manual_seed(index))
+        now = timed("augmentation", now)
+        with torch.autocast(
+            setting.device.type, setting.dtype, enabled=setting.dtype != torch.float32
+        ):
+            logits = model(picture)
+        now = timed("forward", now)
+        loss = setting.loss(logits, mask)
+        now = timed("loss", now)
+        loss.backward()
+        now = timed("backward", now)
+        step.step()
+        step.zero_grad()
+        timed("optimiser", now)
+    parts = {name: float(np.median(values)) for name, values in spent.items()}
+    start = time.perf_counter()
+    through_the_learner(setting)
+    whole = 1000 * (time.perf_counter() - start) / STEPS
+    parts["the rest: Learner, metrics, a validation batch, a checkpoint"] = whole - sum(
+        parts.values()
+    )
+    lines = [
+        f"Where a step of {whole:.0f} ms goes (c-ResUnet, 8 crops of 128, {setting.dtype}, "
+        f"{setting.device}; medians of {STEPS}):",
+        "",
+        "| part | ms | share |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {ms:.1f} | {100 * ms / whole:.0f}% |" for name, ms in parts.items()),
+    ]
+    return "\n".join(lines)
