@@ -15,13 +15,13 @@ SUMMARY := @$(PYTHON) tools/step.py --summary
 # the summary is of this run, not of an interrupted one before it
 _ := $(shell rm -f .make/times.tsv)
 
-LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' | sort)
+LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.safetensors' -o -path '*pretrained*.md' | sort)
 CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py
 SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
 PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated' | sort)
 
 .DELETE_ON_ERROR:
-.PHONY: help book test lint bench install report clean
+.PHONY: help book test lint bench install report model clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -44,6 +44,9 @@ install: .make/installed ## the environment only
 
 report: .make/installed ## the simulator against the published figures, measured again
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
+
+model: .make/installed ## train the model that comes with the project again (20 minutes)
+	$(STEP) "The shipped model" -- $(BIN)/python tools/ship_model.py
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) .make book/_build build *.egg-info

@@ -16,7 +16,8 @@ import pandas as pd
 from benchmarks.run import table
 from cellcount_lib.baselines import intensity_rank, tune_adaptive_threshold
 from cellcount_lib.doctor import processor
-from cellcount_lib.evaluation import cores, scores
+from cellcount_lib.evaluation import cores
+from cellcount_lib.metrics import pooled
 from cellcount_lib.protocols import protocol
 from cellcount_lib.sweeps import sweep_rows
 from cellcount_lib.training.data import Data, held, read_data
@@ -48,7 +49,7 @@ def baseline(data: Data, ruler_name: str) -> dict[str, str]:
         jobs=cores(),
     )
     empty = dict.fromkeys(("seed", "status", "training s", "evaluation s"), "-")
-    return row_of("adaptive threshold", scores(rows, ruler), cutoff=chosen, **empty)
+    return row_of("adaptive threshold", pooled(rows, mpe=ruler.mpe), cutoff=chosen, **empty)
 
 
 def main() -> None:

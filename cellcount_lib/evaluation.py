@@ -8,16 +8,18 @@ Taught in: 03_one_experiment
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
-from cellcount_lib.inference import heatmap
+from cellcount_lib.errors import DataError
+from cellcount_lib.heatmaps import Kept, encode
+from cellcount_lib.inference import logit_map
 from cellcount_lib.metrics import pooled
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.protocols import Protocol
@@ -27,51 +29,66 @@ from cellcount_lib.threshold import Choice, choose, pool_cutoffs
 if TYPE_CHECKING:
     import pandas as pd
 
-
-class Predicted(NamedTuple):
-    """A picture's name, its true labels, and what the network makes of it."""
-
-    name: str
-    labels: NDArray[np.int32]
-    heatmap: NDArray[np.float32]
+Labels = Mapping[str, NDArray[np.int32]]
 
 
-@dataclass(frozen=True, eq=False)
-class Applied:
-    """A network with the way it is applied to pictures.
+def heatmaps(
+    model: SegmentationModel,
+    pictures: Sequence[Sample],
+    *,
+    scale: float,
+    device: Any = None,
+    precision: str = "auto",
+    jobs: int | None = None,
+) -> tuple[dict[str, Kept], dict[str, NDArray[np.int32]]]:
+    """Apply a network to pictures.
+
+    Parameters
+    ----------
+    model : SegmentationModel
+    pictures : sequence of Sample
+        At full size.
+    scale, device, precision
+        See `inference.heatmap`.
+    jobs : int, optional
+        Processes that read pictures.
+
+    Returns
+    -------
+    kept : dict of str to Kept
+        Heatmaps by the name of the picture.
+    labels : dict of str to ndarray
+        True labels by the same names.
+    """
+    kept, labels = {}, {}
+    for sample in read_all(pictures, jobs=jobs):
+        name = sample.meta["name"]
+        found = logit_map(model, sample.image, scale=scale, device=device, precision=precision)
+        height, width = sample.labels.shape
+        kept[name] = Kept(encode(found), (height, width))
+        labels[name] = sample.labels
+    return kept, labels
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """A protocol, at the scale of the data it is applied to.
 
     Attributes
     ----------
-    model : SegmentationModel
+    protocol : Protocol
     scale : float
-        At which it sees pictures.
-    protocol_scale : float
-        By which the protocol's sizes in pixels are multiplied.
-    device, precision : str or None, str
-        See `inference.heatmap`.
+        By which its sizes in pixels are multiplied.
+    jobs : int or None
+        Processes; default: one per core.
     """
 
-    model: SegmentationModel
-    scale: float
-    device: Any = None
-    precision: str = "auto"
-    protocol_scale: float = 1.0
+    protocol: Protocol
+    scale: float = 1.0
     jobs: int | None = None
 
-    def heatmaps(self, dataset: Sequence[Sample]) -> Iterator[Predicted]:
-        """Yield the heatmap of every picture, at the picture's size."""
-        for sample in read_all(dataset, jobs=self.jobs):
-            found = heatmap(
-                self.model,
-                sample.image,
-                scale=self.scale,
-                device=self.device,
-                precision=self.precision,
-            )
-            yield Predicted(sample.meta["name"], sample.labels, found)
-
     def choose_cutoff(
-        self, dataset: Sequence[Sample], protocol: Protocol
+        self, kept: Mapping[str, Kept], labels: Labels
     ) -> tuple[Choice, "pd.DataFrame"]:
         """Choose the cutoff on validation pictures by the protocol's rule.
 
@@ -81,35 +98,36 @@ class Applied:
         curve : DataFrame
             One row per cutoff of the protocol's grid, as `sweeps.sweep` gives it.
         """
-        rows = self._swept(dataset, protocol, protocol.cutoffs)
-        curve = pool_cutoffs(rows, mpe=protocol.mpe)
-        return choose(curve, protocol.threshold_rule), curve
+        rows = self._swept(kept, labels, self.protocol.cutoffs)
+        curve = pool_cutoffs(rows, mpe=self.protocol.mpe)
+        return choose(curve, self.protocol.threshold_rule), curve
 
-    def score(self, dataset: Sequence[Sample], protocol: Protocol, cutoff: float) -> "pd.DataFrame":
+    def score(self, kept: Mapping[str, Kept], labels: Labels, cutoff: float) -> "pd.DataFrame":
         """Return one row per picture, as `Protocol.score` gives it."""
-        return self._swept(dataset, protocol, (cutoff,))
+        return self._swept(kept, labels, (cutoff,))
+
+    def pooled(self, rows: "pd.DataFrame") -> dict[str, int | float]:
+        """Pool the rows of `score` with the protocol's conventions."""
+        return pooled(rows, mpe=self.protocol.mpe)
 
     def _swept(
-        self, dataset: Sequence[Sample], protocol: Protocol, cutoffs: tuple[float, ...]
+        self, kept: Mapping[str, Kept], labels: Labels, cutoffs: tuple[float, ...]
     ) -> "pd.DataFrame":
-        # All heatmaps first (as float16 for their size), then all scores: two kinds of work that
-        # both want every core.
-        found = [p._replace(heatmap=p.heatmap.astype(np.float16)) for p in self.heatmaps(dataset)]
+        if kept.keys() != labels.keys():
+            odd = sorted(kept.keys() ^ labels.keys())
+            raise DataError(
+                f"heatmaps and labels: expected the same pictures, {len(odd)} are in one of them "
+                f"only, first {odd[0]!r}"
+            )
         return sweep_rows(
-            # A network full of NaN predicts nothing; its pictures keep their rows.
-            (p.heatmap if np.isfinite(p.heatmap).all() else None for p in found),
-            (p.labels for p in found),
-            protocol,
+            (one.heatmap() for one in kept.values()),
+            (labels[name] for name in kept),
+            self.protocol,
             cutoffs,
-            images=[p.name for p in found],
-            scale=self.protocol_scale,
+            images=list(kept),
+            scale=self.scale,
             jobs=self.jobs or cores(),
         )
-
-
-def scores(rows: "pd.DataFrame", protocol: Protocol) -> dict[str, int | float]:
-    """Pool the rows of `Applied.score` with the protocol's conventions."""
-    return pooled(rows, mpe=protocol.mpe)
 
 
 def cores() -> int:

@@ -111,28 +111,55 @@ def heatmap(
     -------
     ndarray of float32, shape (H, W), in [0, 1]
     """
+    found = logit_map(
+        model, image, scale=scale, device=device, precision=precision, memory_mb=memory_mb
+    )
+    return enlarged(found, image.shape[:2])
+
+
+def logit_map(
+    model: SegmentationModel,
+    image: NDArray[np.uint8],
+    *,
+    scale: float = 1.0,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+    memory_mb: float | None = None,
+) -> NDArray[np.float32]:
+    """Return the logit of "cell" at the size at which the network sees the picture.
+
+    Parameters as `heatmap`.
+
+    Returns
+    -------
+    ndarray of float32, shape (round(H scale), round(W scale))
+    """
     image = check_image("image", image)
     where = choose_device(device)
     dtype = choose_precision(where, precision)
-    size = image.shape[:2]
-    small = tuple(max(1, round(side * check_positive("scale", scale))) for side in size)
-    seen = image if scale == 1.0 else resize_image(image, small)
-    budget = (
-        _free_bytes(where) / 2
-        if memory_mb is None
-        else check_positive("memory_mb", memory_mb) * 1e6
-    )
+    height, width = (max(1, round(n * check_positive("scale", scale))) for n in image.shape[:2])
+    seen = image if scale == 1.0 else resize_image(image, (height, width))
+    if memory_mb is None:
+        budget = _free_bytes(where) / 2
+    else:
+        budget = check_positive("memory_mb", memory_mb) * 1e6
     training = model.training
     model = model.to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     try:
         with torch.inference_mode():
             pixels = torch.tensor(seen, device=where).permute(2, 0, 1)[None]  # channels last
-            logits = _logits(model, pixels, dtype, budget)
-            if logits.shape[-2:] != size:
-                logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-            found: NDArray[np.float32] = logits.sigmoid()[0, 0].cpu().numpy()
+            found: NDArray[np.float32] = _logits(model, pixels, dtype, budget)[0, 0].cpu().numpy()
     finally:
         model.train(training)
+    return found
+
+
+def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Enlarge a logit map bilinearly to `size` = (height, width) and make probabilities of it."""
+    whole = torch.from_numpy(logits)[None, None]
+    if logits.shape != tuple(size):
+        whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
+    found: NDArray[np.float32] = whole.sigmoid()[0, 0].numpy()
     return found
 
 

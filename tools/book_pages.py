@@ -138,6 +138,13 @@ def overview(path: Path) -> None:
     plt.close(figure)
 
 
+def model_card() -> str:
+    """The card of the shipped model, as a part of a page: no title, headings a step down."""
+    card = (ROOT / "cellcount_lib" / "pretrained" / "c-resunet-simulated.md").read_text()
+    body = card.split("\n", 1)[1].strip()
+    return body.replace("\n## ", "\n### ")
+
+
 OVERVIEW_INDEX = 250  # a picture with many cells, look-alikes and clumps
 
 
@@ -152,8 +159,8 @@ def densest(labels, *, size: int) -> tuple[slice, slice]:
 def main(book: Path = ROOT / "book") -> None:
     generated, figure = book / "_generated", book / "images" / "overview.png"
     generated.mkdir(exist_ok=True)
-    for table in (datasets, models, losses, protocols, calibration, difficulty):
-        (generated / f"{table.__name__}.md").write_text(table() + "\n")
+    for part in (datasets, models, losses, protocols, calibration, difficulty, model_card):
+        (generated / f"{part.__name__}.md").write_text(part() + "\n")
     overview(figure)
 
 

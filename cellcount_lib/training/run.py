@@ -9,14 +9,16 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellcount_lib import losses
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
-from cellcount_lib.evaluation import Applied, scores
+from cellcount_lib.evaluation import Ruler, heatmaps
 from cellcount_lib.files import write_whole
+from cellcount_lib.heatmaps import Kept, save_heatmaps
 from cellcount_lib.inference import choose_device, choose_precision
 from cellcount_lib.models import SegmentationModel, build
 from cellcount_lib.plots import history_figure
@@ -56,6 +58,8 @@ class Result:
         One row per test picture.
     scores : dict
         Of the test pictures together, under the protocol.
+    heatmaps : dict
+        Of "val" and "test" pictures, by name.
     seconds : dict
         Time of data, training and evaluation, in this process.
     """
@@ -68,6 +72,7 @@ class Result:
     cutoffs: "pd.DataFrame"
     images: "pd.DataFrame | None"
     scores: dict[str, Any]
+    heatmaps: dict[str, dict[str, Kept]]
     seconds: dict[str, float]
 
 
@@ -158,13 +163,13 @@ def train(
     found = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        kept = out / "checkpoint.safetensors"
-        found = read_checkpoint(kept, settings)[1]["lr"] if kept.exists() else None
+        checkpoint = out / "checkpoint.safetensors"
+        found = read_checkpoint(checkpoint, settings)[1]["lr"] if checkpoint.exists() else None
     lr = found or plan.lr
     if not isinstance(lr, float):
         lr = _searched_lr(training, batches, valid, dtype)
     if out is not None:
-        cbs.append(Checkpoint(kept, settings, lr=lr))
+        cbs.append(Checkpoint(checkpoint, settings, lr=lr))
     learn = make_training_learner(training, batches, valid, dtype=dtype, cbs=cbs)
     if out is not None:
         learn.history.file = out / "history.csv"
@@ -177,25 +182,33 @@ def train(
     say(f"training took {time.perf_counter() - start:.0f} s; choosing the cutoff")
 
     start = time.perf_counter()
-    ruler = protocol(training.protocol)
-    applied = Applied(
-        learn.model.eval(), data.scale, where, training.precision, data.protocol_scale, jobs
+    ruler = Ruler(protocol(training.protocol), data.protocol_scale, jobs)
+    look = partial(
+        heatmaps,
+        learn.model.eval(),
+        scale=data.scale,
+        device=where,
+        precision=training.precision,
+        jobs=jobs,
     )
-    choice, curve = applied.choose_cutoff(data.val_set, ruler)
+    kept, labels = look(data.val_set)
+    choice, curve = ruler.choose_cutoff(kept, labels)
     reason = learn.stop_reason
     nothing = int(curve["n_pred"].max()) == 0
     if nothing:
         reason = "; ".join(filter(None, [reason, "no object predicted on validation pictures"]))
     status = "collapsed" if nothing or "loss became" in reason else "completed"
     images, result = None, {}
+    test_kept: dict[str, Kept] = {}
     if data.test_set is not None:
-        say(f"scoring {len(data.test_set)} test pictures under {ruler.name}")
-        images = applied.score(data.test_set, ruler, choice.cutoff)
-        result = scores(images, ruler)
+        say(f"scoring {len(data.test_set)} test pictures under {ruler.protocol.name}")
+        test_kept, labels = look(data.test_set)
+        images = ruler.score(test_kept, labels, choice.cutoff)
+        result = ruler.pooled(images)
     clock["evaluation"] = time.perf_counter() - start
     info = ModelInfo(
         learn.model.config,
-        protocol=ruler.name,
+        protocol=ruler.protocol.name,
         threshold=choice.cutoff,
         scale=data.scale,
         pixel_size_um=data.pixel_size_um,
@@ -204,7 +217,16 @@ def train(
         training=settings | {"status": status, "reason": reason, "lr_used": lr},
     )
     done = Result(
-        status, reason, learn.model, info, learn.history.rows, curve, images, result, clock
+        status=status,
+        reason=reason,
+        model=learn.model,
+        info=info,
+        history=learn.history.rows,
+        cutoffs=curve,
+        images=images,
+        scores=result,
+        heatmaps={"val": kept, "test": test_kept},
+        seconds=clock,
     )
     if out is not None:
         leave(out, training, done)
@@ -272,6 +294,8 @@ def leave(out: Path, training: Training, result: Result) -> None:
     for name, table in (("cutoffs", result.cutoffs), ("images", result.images)):
         if table is not None:
             write_whole(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    for part, kept in result.heatmaps.items():
+        save_heatmaps(out / f"heatmaps-{part}.npz", kept)
     picture = io.BytesIO()
     history_figure(result.history).savefig(picture, format="png", dpi=120)
     write_whole(out / "history.png", picture.getvalue())
