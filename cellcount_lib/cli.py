@@ -133,11 +133,15 @@ def register() -> None:
     """Add the commands whose code lives beside what they command."""
     from cellcount_lib.data.download_cli import download_command
     from cellcount_lib.prediction.command import predict_command
+    from cellcount_lib.runs.command import execute_command, run_command, status_command
     from cellcount_lib.training.command import train_command
 
     app.command("download")(download_command)
     app.command("train")(train_command)
     app.command("predict")(predict_command)
+    app.command("run")(run_command)
+    app.command("status")(status_command)
+    app.command("execute", hidden=True)(execute_command)
 
 
 register()

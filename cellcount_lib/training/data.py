@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cellcount_lib.data.crops import PLACES, Crops, artifact_places, grid_places
-from cellcount_lib.data.datasets import load
+from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
 from cellcount_lib.training.loader import Batches
+from cellcount_lib.training.profiles import profile
 from cellcount_lib.training.settings import Training
 
 if TYPE_CHECKING:
@@ -56,37 +57,71 @@ class Data:
     fingerprint: str
 
 
-def read_data(training: Training, *, root: Path | None = None, jobs: int | None = None) -> Data:
-    """Read the pictures of a training at the scale it sees them."""
-    _, scale = training.resolved()
-    full = {
-        part: some(load(training.dataset, root=root, split=part), most)
-        for part, most in (("train", scale.train_images), ("val", scale.val_images))
-    }
-    few = list(read_all(some(full["train"], MEASURED), jobs=jobs))
-    width = cell_width(few)
-    size = training.scale or scale.scale(width)
-    ruler = training.protocol_scale
-    if ruler is None:
-        ruler = 1.0 if training.dataset in MADE_FOR else round(width / MADE_FOR_PX, 2)
-    small = {
-        part: list(read_all(replace(pictures, scale=size), jobs=jobs))
-        for part, pictures in full.items()
-    }
+@dataclass(frozen=True, eq=False)
+class FullSize:
+    """The pictures of a dataset as a profile takes them, at full size, each read when asked for."""
+
+    train: Dataset
+    val: Dataset
+    test: Dataset | None
+    cell_px: float
+    protocol_scale: float
+    pixel_size_um: float | None
+    fingerprint: str
+
+
+def full_size(
+    dataset: str,
+    profile_name: str,
+    *,
+    protocol_scale: float | None = None,
+    root: Path | None = None,
+    jobs: int | None = None,
+) -> FullSize:
+    """Open the splits of a dataset, and measure its cells on a few training pictures."""
+    scale = profile(profile_name)
+    train = some(load(dataset, root=root, split="train"), scale.train_images)
+    val = some(load(dataset, root=root, split="val"), scale.val_images)
     try:
-        test = some(load(training.dataset, root=root, split="test"), scale.test_images)
+        test = some(load(dataset, root=root, split="test"), scale.test_images)
     except DataError:  # a folder of one's own may have no test pictures
         test = None
-    return Data(
-        train=small["train"],
-        valid=small["val"],
-        val_set=full["val"],
-        test_set=test,
-        scale=size,
-        protocol_scale=ruler,
+    few = list(read_all(some(train, MEASURED), jobs=jobs))
+    width = cell_width(few)
+    if protocol_scale is None:
+        protocol_scale = 1.0 if dataset in MADE_FOR else round(width / MADE_FOR_PX, 2)
+    return FullSize(
+        train=train,
+        val=val,
+        test=test,
         cell_px=round(width, 1),
+        protocol_scale=protocol_scale,
         pixel_size_um=few[0].meta.get("pixel_size_um"),
-        fingerprint=full["train"].fingerprint,
+        fingerprint=train.fingerprint,
+    )
+
+
+def read_data(training: Training, *, root: Path | None = None, jobs: int | None = None) -> Data:
+    """Read the pictures of a training at the scale it sees them."""
+    parts = full_size(
+        training.dataset,
+        training.profile,
+        protocol_scale=training.protocol_scale,
+        root=root,
+        jobs=jobs,
+    )
+    _, scale = training.resolved()
+    size = training.scale or scale.scale(parts.cell_px)
+    return Data(
+        train=list(read_all(replace(parts.train, scale=size), jobs=jobs)),
+        valid=list(read_all(replace(parts.val, scale=size), jobs=jobs)),
+        val_set=parts.val,
+        test_set=parts.test,
+        scale=size,
+        protocol_scale=parts.protocol_scale,
+        cell_px=parts.cell_px,
+        pixel_size_um=parts.pixel_size_um,
+        fingerprint=parts.fingerprint,
     )
 
 

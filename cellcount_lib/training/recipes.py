@@ -157,7 +157,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 sampling="cells",
                 epochs=100,
                 batch=16,
-                augmentation=Augmentation(rotate=180, flip=True, zoom=0.1, light=0.1),
+                augmentation=Augmentation(quarter_turns=True, flip=True, light=0.1),
                 weight_decay=0.01,
                 betas=(0.95, 0.99),
                 eps=1e-5,

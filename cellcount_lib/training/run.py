@@ -24,6 +24,7 @@ from cellcount_lib.models import SegmentationModel, build
 from cellcount_lib.plots import history_figure
 from cellcount_lib.progress import watched
 from cellcount_lib.protocols import protocol
+from cellcount_lib.runs.identity import code_hashes, digest
 from cellcount_lib.seeds import derived_seed
 from cellcount_lib.training.callbacks import Progress
 from cellcount_lib.training.checkpoint import Checkpoint, differences, read_checkpoint
@@ -145,19 +146,74 @@ def train(
     -------
     Result
     """
-    plan, _ = training.resolved()
-    where = choose_device(device)
-    dtype = choose_precision(where, training.precision)
     say = print if (watched() if show is None else show) else _quiet
-    clock = {"data": 0.0, "training": 0.0, "evaluation": 0.0}
     start = time.perf_counter()
     if data is None:
         say(f"reading {training.dataset}")
         data = read_data(training, root=root, jobs=jobs)
-    batches, valid = make_batches(training, data, device=where)
-    clock["data"] = time.perf_counter() - start
+    ready = prepare(training, data, out, device=device, show=show, compiled=compiled)
+    seconds = {"data": time.perf_counter() - start}
+    ready.fit()
+    say(f"training took {ready.seconds:.0f} s; choosing the cutoff, scoring the test pictures")
+    result = evaluate(ready, data, jobs=jobs)
+    result.seconds.update(seconds)
+    if out is not None:
+        leave(out, training, result)
+    return result
 
-    start = time.perf_counter()
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A Learner ready to be trained, with its learning rate.
+
+    Attributes
+    ----------
+    training : Training
+    learn : EpochLearner
+    lr : float
+        That of the recipe, or the one that was looked for.
+    settings : dict
+        All that decides the weights; see `identity`.
+    """
+
+    training: Training
+    learn: EpochLearner
+    lr: float
+    settings: dict[str, Any]
+
+    def fit(self) -> None:
+        """Train, from the checkpoint if there is one; the weights are then those of the best epoch.
+
+        Nothing happens twice: a training that is over is only read.
+        """
+        plan, _ = self.training.resolved()
+        fit(self.learn, plan, self.lr)
+        if self.learn.watch.best:
+            self.learn.model.load_state_dict(self.learn.watch.best)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs so far, also of those before an interruption."""
+        return float(sum(row["seconds"] for row in self.learn.history.rows))
+
+
+def prepare(
+    training: Training,
+    data: Data,
+    out: Path | None = None,
+    *,
+    device: str | None = None,
+    show: bool | None = None,
+    compiled: bool = False,
+) -> Prepared:
+    """Make the Learner of a training, with its batches, its callbacks and its learning rate.
+
+    Parameters as `train`.
+    """
+    plan, _ = training.resolved()
+    where = choose_device(device)
+    dtype = choose_precision(where, training.precision)
+    batches, valid = make_batches(training, data, device=where)
     settings = identity(training, data, dtype)
     cbs: list[Any] = [Progress(show)]
     found = None
@@ -175,19 +231,19 @@ def train(
         learn.history.file = out / "history.csv"
     if compiled:
         learn.model.compile()
-    fit(learn, plan, lr)
-    if learn.watch.best:
-        learn.model.load_state_dict(learn.watch.best)
-    clock["training"] = sum(row["seconds"] for row in learn.history.rows)
-    say(f"training took {time.perf_counter() - start:.0f} s; choosing the cutoff")
+    return Prepared(training, learn, lr, settings)
 
+
+def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
+    """Choose the cutoff on validation pictures and score the test pictures, all at full size."""
     start = time.perf_counter()
+    training, learn = ready.training, ready.learn
     ruler = Ruler(protocol(training.protocol), data.protocol_scale, jobs)
     look = partial(
         heatmaps,
         learn.model.eval(),
         scale=data.scale,
-        device=where,
+        device=next(learn.model.parameters()).device,
         precision=training.precision,
         jobs=jobs,
     )
@@ -198,14 +254,12 @@ def train(
     if nothing:
         reason = "; ".join(filter(None, [reason, "no object predicted on validation pictures"]))
     status = "collapsed" if nothing or "loss became" in reason else "completed"
-    images, result = None, {}
+    images, scores = None, {}
     test_kept: dict[str, Kept] = {}
     if data.test_set is not None:
-        say(f"scoring {len(data.test_set)} test pictures under {ruler.protocol.name}")
         test_kept, labels = look(data.test_set)
-        images = ruler.score(test_kept, labels, choice.cutoff)
-        result = ruler.pooled(images)
-    clock["evaluation"] = time.perf_counter() - start
+        images = ruler.score(test_kept, labels, choice.cutoff).drop(columns="cutoff")
+        scores = ruler.pooled(images)
     info = ModelInfo(
         learn.model.config,
         protocol=ruler.protocol.name,
@@ -214,9 +268,9 @@ def train(
         pixel_size_um=data.pixel_size_um,
         cell_px=data.cell_px,
         protocol_scale=data.protocol_scale,
-        training=settings | {"status": status, "reason": reason, "lr_used": lr},
+        training=ready.settings | {"status": status, "reason": reason, "lr_used": ready.lr},
     )
-    done = Result(
+    return Result(
         status=status,
         reason=reason,
         model=learn.model,
@@ -224,13 +278,10 @@ def train(
         history=learn.history.rows,
         cutoffs=curve,
         images=images,
-        scores=result,
+        scores=scores,
         heatmaps={"val": kept, "test": test_kept},
-        seconds=clock,
+        seconds={"training": ready.seconds, "evaluation": time.perf_counter() - start},
     )
-    if out is not None:
-        leave(out, training, done)
-    return done
 
 
 def _searched_lr(
@@ -260,6 +311,7 @@ def identity(training: Training, data: Data, dtype: "torch.dtype") -> dict[str, 
         "seed": training.seed,
         "scale": data.scale,
         "precision": str(dtype).removeprefix("torch."),
+        "code": digest(code_hashes()),
     }
 
 

@@ -1,0 +1,211 @@
+"""Records: what a run leaves behind, so that a table can be made without it.
+
+``record.json`` lies beside the executed notebook, is written last and at once, and says that the
+run is over: completed, collapsed (its network predicts nothing, or its loss left the numbers) or
+failed (an error ended it). The same record is an output of the notebook, so that the notebook alone
+is enough. A folder without a record is an interrupted run.
+
+Taught in: 03_one_experiment
+"""
+
+import json
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellcount_lib.doctor import REPORTED, processor, version
+from cellcount_lib.errors import DataError
+from cellcount_lib.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 1
+STATUSES = ("completed", "collapsed", "failed")
+RECORD, NOTEBOOK, IMAGES = "record.json", "notebook.ipynb", "images.csv"
+MIME = "application/vnd.cellcount.record+json"
+SCHEMA = Path(__file__).with_name("record.schema.json")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run was, where it ran, and what it gave.
+
+    Attributes
+    ----------
+    status : {"completed", "collapsed", "failed"}
+    reason : str
+        Why it collapsed or failed, or stopped early; else empty.
+    chapter : str
+        Name of the notebook that was executed.
+    parameters : mapping
+    identity : mapping
+        ``parameters``, ``chapter`` and ``data`` as hashes, ``code`` as a hash for every module; see
+        `runs.identity`.
+    protocol, protocol_scale, cutoff
+        How it was scored.
+    scores : mapping
+        Of the test pictures together; empty where the run failed.
+    images : list of mapping
+        The same per test picture.
+    history : list of mapping
+        One row per epoch.
+    versions, machine : mapping
+    seconds : mapping
+        ``data``, ``training``, ``evaluation``, ``total``.
+    peak_mb : float
+        Peak memory of the process.
+    started, finished : str
+        UTC, ISO 8601.
+    """
+
+    status: str
+    reason: str
+    chapter: str
+    parameters: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    protocol: str
+    protocol_scale: float | None
+    cutoff: float | None
+    scores: Mapping[str, Any]
+    images: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    seconds: Mapping[str, float]
+    started: str
+    finished: str = field(default_factory=lambda: now())
+    versions: Mapping[str, Any] = field(default_factory=lambda: versions())
+    machine: Mapping[str, Any] = field(default_factory=lambda: machine())
+    peak_mb: float = field(default_factory=lambda: peak_mb())
+    version: int = VERSION
+
+    def table(self) -> "pd.DataFrame":
+        """Return the rows per picture, as `protocols.Protocol.score` gives them."""
+        import pandas as pd
+
+        return pd.DataFrame(self.images)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        """Show the record in a notebook: a line for the reader, all of it for the collector."""
+        return {"text/plain": self.summary(), MIME: as_json(self)}
+
+    def summary(self) -> str:
+        """Return the line that a reader wants to see."""
+        if self.status == "failed":
+            return f"failed: {self.reason}"
+        what = f"{self.status}{': ' + self.reason if self.reason else ''}; {self.protocol}: "
+        if not self.scores:
+            return what + "no test pictures"
+        return what + (
+            f"F1 {self.scores['f1']:.3f}, mean absolute error {self.scores['mae']:.2f} on "
+            f"{self.scores['n_images']} test pictures, cutoff {self.cutoff}"
+        )
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Return the record as JSON values; NaN becomes null."""
+    found: dict[str, Any] = _plain(asdict(record))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and value != value:
+        return None
+    return value
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Check a record against the schema and write it, whole or not at all."""
+    values = as_json(record)
+    check(values, "record")
+    write_whole(folder / RECORD, json.dumps(values, indent=1) + "\n")
+
+
+def read_record(path: Path) -> Record:
+    """Read a record from ``record.json``, or from an executed notebook; anything else is an error.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is damaged, or of another version.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path}: expected a record, found nothing there") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a record, the file cannot be read: {error}") from error
+    if path.suffix == ".ipynb":
+        values = _in_notebook(path, values)
+    check(values, str(path))
+    return Record(**values)
+
+
+def _in_notebook(path: Path, notebook: Mapping[str, Any]) -> Any:
+    outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", ())]
+    found = [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
+    if not found:
+        raise DataError(f"{path}: expected an executed notebook with a record, found none in it")
+    return found[-1]
+
+
+def check(values: Any, name: str) -> None:
+    """Check JSON values against the schema of records."""
+    import jsonschema
+
+    if isinstance(values, dict) and values.get("version") != VERSION:
+        raise DataError(
+            f"{name}: expected a record of version {VERSION}, found {values.get('version')!r}; "
+            "run it again"
+        )
+    try:
+        jsonschema.validate(values, schema())
+    except jsonschema.ValidationError as error:
+        where = "/".join(str(part) for part in error.absolute_path) or "the record"
+        raise DataError(f"{name}: {where}: {error.message}") from None
+
+
+@lru_cache(maxsize=1)
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of records."""
+    found: dict[str, Any] = json.loads(SCHEMA.read_text())
+    return found
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions that decide a number."""
+    return {"python": platform.python_version(), **{name: version(name) for name in REPORTED}}
+
+
+def machine() -> dict[str, Any]:
+    """Return where this runs."""
+    gpu = None
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_available():
+            gpu = torch.cuda.get_device_name()
+    job = os.environ.get("SLURM_JOB_ID")
+    return {"processor": processor(), "gpu": gpu, "system": platform.system(), "slurm_job": job}
+
+
+def peak_mb() -> float:
+    """Return the peak memory of this process in MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
