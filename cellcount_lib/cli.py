@@ -134,6 +134,7 @@ def register() -> None:
     from cellcount_lib.data.download_cli import download_command
     from cellcount_lib.prediction.command import predict_command
     from cellcount_lib.runs.command import execute_command, run_command, status_command
+    from cellcount_lib.tables.command import tables_command
     from cellcount_lib.training.command import train_command
 
     app.command("download")(download_command)
@@ -141,6 +142,7 @@ def register() -> None:
     app.command("predict")(predict_command)
     app.command("run")(run_command)
     app.command("status")(status_command)
+    app.command("tables")(tables_command)
     app.command("execute", hidden=True)(execute_command)
 
 

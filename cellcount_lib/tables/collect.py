@@ -1,0 +1,219 @@
+"""Records into two tidy files: a row per run, and a row per run and test picture."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellcount_lib.errors import DataError
+from cellcount_lib.files import write_whole
+from cellcount_lib.metrics import pooled
+from cellcount_lib.protocols import protocol
+from cellcount_lib.records import NOTEBOOK, Record
+from cellcount_lib.runs.grid import Grid
+from cellcount_lib.runs.status import State, states
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_COLUMNS = (
+    "label",
+    "seed",
+    "run",
+    "dataset",
+    "protocol",
+    "protocol_scale",
+    "status",
+    "reason",
+    "cutoff",
+    "seconds",
+    "processor",
+    "gpu",
+    "torch",
+    "finished",
+    "data",
+    "code",
+)
+IMAGE_KEYS = ("image", "status", "n_true", "n_pred", "tp", "fp", "fn")
+SEP = "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What is known of a grid's runs.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        `RUN_COLUMNS`, then every score of `metrics.pooled` and ``mae_objects``.
+    images : DataFrame
+        ``run`` and the per-picture rows of `protocols.Protocol.score`.
+    missing : list of str
+        Ids of runs without a usable record, with the reason.
+    """
+
+    runs: "pd.DataFrame"
+    images: "pd.DataFrame"
+    missing: list[str]
+
+
+def collect(grid: Grid, folder: Path, *, root: Path | None = None) -> Results:
+    """Read the records of a grid.
+
+    A failed run keeps its row without scores. A stale run counts as missing: its numbers are of
+    other code or data.
+    """
+    import pandas as pd
+
+    found = {state.run.id: state for state in states(grid.runs, folder, root=root)}
+    runs, images, missing = [], [], []
+    for row in grid.rows:
+        for run in row.runs:
+            state = found[run.id]
+            if state.record is None or state.state in ("missing", "stale"):
+                missing.append(f"{run.id}: {state.state} ({state.why})")
+                continue
+            runs.append(run_row(row.label, state))
+            images += [{"run": run.id, **image} for image in state.record.images]
+    return Results(pd.DataFrame(runs), pd.DataFrame(images), missing)
+
+
+def run_row(label: str, state: State) -> dict[str, Any]:
+    """Make the tidy row of a run."""
+    record = state.record
+    assert record is not None
+    known = {
+        "label": label,
+        "seed": record.parameters["seed"],
+        "run": state.run.id,
+        "dataset": public_name(str(record.parameters["dataset"])),
+        "protocol": record.protocol,
+        "protocol_scale": record.protocol_scale,
+        "status": record.status,
+        "reason": record.reason,
+        "cutoff": record.cutoff,
+        "seconds": record.seconds.get("training", record.seconds.get("total")),
+        "processor": record.machine["processor"],
+        "gpu": record.machine["gpu"],
+        "torch": record.versions.get("torch"),
+        "finished": record.finished,
+        "data": (record.identity["data"] or "")[:12],
+        "code": _code(record),
+    }
+    return known | (scores(record.table(), record.protocol) if record.images else {})
+
+
+def public_name(dataset: str) -> str:
+    """Return a dataset's name without the place of a folder on somebody's disk."""
+    return f"folder:{Path(dataset).name}" if dataset.startswith("folder:") else dataset
+
+
+def _code(record: Record) -> str:
+    from cellcount_lib.runs.identity import digest
+
+    return digest(dict(record.identity["code"]))[:12]
+
+
+def scores(rows: "pd.DataFrame", protocol_name: str) -> dict[str, float]:
+    """Pool per-picture rows, and the counting error of the objects there really are.
+
+    Under the released rule of 2023 ``mae`` compares two numbers that are no counts; ``mae_objects``
+    compares predicted with true objects under every protocol.
+    """
+    ruler = protocol(protocol_name)
+    found: dict[str, float] = dict(pooled(rows, mpe=ruler.mpe))
+    found["mae_objects"] = found["mae"]
+    if ruler.count == "released":
+        found["mae_objects"] = float((rows["n_objects_pred"] - rows["n_objects_true"]).abs().mean())
+    return found
+
+
+def write_results(results: Results, folder: Path, name: str) -> None:
+    """Write both tidy files, each whole or not at all."""
+    write_whole(folder / f"{name}.csv", to_csv(results.runs))
+    write_whole(folder / f"{name}-images.csv", to_csv(results.images))
+
+
+def to_csv(table: "pd.DataFrame") -> str:
+    """Return CSV with all digits that a number has."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator=SEP)
+    rows.writerow(table.columns)
+    for row in table.itertuples(index=False):
+        rows.writerow([_cell(value) for value in row])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    return value
+
+
+def read_results(folder: Path, name: str) -> Results:
+    """Read what `write_results` wrote."""
+    import pandas as pd
+
+    paths = folder / f"{name}.csv", folder / f"{name}-images.csv"
+    for path in paths:
+        if not path.exists():
+            raise DataError(
+                f"{path}: expected collected results; make them: cellcount tables {name}"
+            )
+    runs, images = (pd.read_csv(path, float_precision="round_trip") for path in paths)
+    for column in ("reason", "gpu", "protocol", "data", "code"):
+        runs[column] = runs[column].fillna("").astype(str)
+    return Results(runs, images, [])
+
+
+def keep_notebooks(grid: Grid, folder: Path, out: Path) -> int:
+    """Copy the executed notebooks of a grid without their pictures; return how many.
+
+    Pictures of real data may not travel, and those of simulated data weigh more than all else:
+    each is replaced by a line that says so. Text, tables and the record stay.
+    """
+    kept = 0
+    for run in grid.runs:
+        path = folder / run.id / NOTEBOOK
+        if path.exists():
+            notebook = json.loads(path.read_text())
+            write_whole(out / f"{run.id}.ipynb", json.dumps(lean(notebook), indent=1) + SEP)
+            kept += 1
+    return kept
+
+
+def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a notebook without pictures, timings of cells, and places on a disk."""
+    cells = []
+    for cell in notebook["cells"]:
+        cell = dict(cell)
+        tags = cell["metadata"].get("tags", [])
+        cell["metadata"] = {"tags": tags} if tags else {}
+        if "injected-parameters" in tags:
+            cell["source"] = _without_places(cell["source"])
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [_without_picture(output) for output in cell["outputs"]]
+        cells.append(cell)
+    metadata = {k: notebook["metadata"][k] for k in ("kernelspec", "language_info")}
+    metadata["language_info"] = {"name": "python"}
+    return {**notebook, "cells": cells, "metadata": metadata}
+
+
+def _without_places(source: str | Sequence[str]) -> str:
+    lines = "".join(source).splitlines()
+    places = ("out =", "root =", "run_folder =")
+    return SEP.join(line for line in lines if not line.startswith(places))
+
+
+def _without_picture(output: Mapping[str, Any]) -> dict[str, Any]:
+    data = output.get("data", {})
+    if not any(kind.startswith("image/") for kind in data):
+        return dict(output)
+    size = data.get("text/plain", "a figure")
+    text = f"{''.join(size)}: left out of the kept notebook; run it to see the figure"
+    return {"output_type": "display_data", "metadata": {}, "data": {"text/plain": text}}

@@ -1,0 +1,101 @@
+"""The command ``cellcount tables``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellcount_lib.runs.command import (
+    DatasetName,
+    ProfileName,
+    Root,
+    RunsDir,
+    Seeds,
+    parse_seeds,
+    runs_folder,
+)
+
+
+def tables_command(
+    grid: Annotated[str | None, typer.Argument(help="Name of a grid, or a YAML file.")] = None,
+    profile: ProfileName = "laptop",
+    seeds: Seeds = None,
+    dataset: DatasetName = None,
+    runs_dir: RunsDir = None,
+    root: Root = None,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Make the table with cells that say 'missing'.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compute the committed tables again and compare.")
+    ] = False,
+) -> None:
+    """Collect the records of a grid and make its table: tidy CSV, Markdown, HTML and LaTeX.
+
+    With --verify nothing is collected: what lies in the results is computed again and compared; the
+    exit code is 1 if anything differs.
+    """
+    from cellcount_lib.errors import DataError, InputError
+    from cellcount_lib.files import write_whole
+    from cellcount_lib.runs.grid import load_grid
+    from cellcount_lib.tables.collect import collect, keep_notebooks, public_name, write_results
+    from cellcount_lib.tables.render import FORMATS, tables, to_markdown
+    from cellcount_lib.tables.verify import notebook_place
+
+    if verify:
+        _verify(grid, out)
+        return
+    if grid is None:
+        raise InputError("give the name of a GRID, or --verify")
+    made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset)
+    results = collect(made, runs_folder(runs_dir, profile), root=root)
+    if results.missing and not allow_missing:
+        few = "\n  ".join(results.missing[:5])
+        more = f"\n  and {len(results.missing) - 5} more" if len(results.missing) > 5 else ""
+        raise DataError(
+            f"{len(results.missing)} runs of {made.name} are not there:\n  {few}{more}\n"
+            f"run them: cellcount run {grid} --profile {profile}; or give --allow-missing"
+        )
+    if len(results.runs) == 0:
+        raise DataError(f"no run of {made.name} is there; run them: cellcount run {grid}")
+    folder = out / profile
+    write_results(results, folder, made.name)
+    kept = keep_notebooks(made, runs_folder(runs_dir, profile), folder / "notebooks" / made.name)
+    found = tables(made, results, notebook=notebook_place(made.name))
+    for extension, write in FORMATS.items():
+        write_whole(folder / f"{made.name}.{extension}", write(found))
+    plan = {
+        "grid": str(grid),
+        "seeds": parse_seeds(seeds),
+        "dataset": dataset and public_name(dataset),
+    }
+    write_whole(folder / f"{made.name}.json", json.dumps(plan) + "\n")
+    typer.echo(to_markdown(tables(made, results)))
+    typer.echo(f"{folder / made.name}.csv, .md, .html, .tex and {kept} notebooks")
+
+
+def _verify(grid: str | None, out: Path) -> None:
+    from cellcount_lib.errors import DataError
+    from cellcount_lib.runs.grid import load_grid
+    from cellcount_lib.tables.verify import differences
+
+    wrong, looked = [], 0
+    for path in sorted(out.glob("*/*.json")):
+        plan = json.loads(path.read_text())
+        if grid is not None and plan["grid"] != grid:
+            continue
+        profile = path.parent.name
+        made = load_grid(
+            plan["grid"], profile=profile, seeds=plan["seeds"], dataset=plan["dataset"]
+        )
+        wrong += [f"{profile}/{made.name}: {text}" for text in differences(made, path.parent)]
+        looked += 1
+    for text in wrong:
+        typer.echo(text, err=True)
+    if not looked:
+        raise DataError(f"{out}: expected collected tables, found none")
+    typer.echo(f"{looked} tables, {len(wrong)} differences")
+    if wrong:
+        raise typer.Exit(1)

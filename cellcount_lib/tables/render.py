@@ -1,0 +1,258 @@
+"""A grid's table as Markdown, LaTeX and HTML, from one description of its cells."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cellcount_lib.runs.grid import Grid
+from cellcount_lib.tables.collect import Results
+from cellcount_lib.tables.compare import LEVEL, PERMUTATIONS, RESAMPLES, summary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = {"mae": 2, "medae": 2, "mpe_percent": 1, "mae_objects": 2}
+MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a cell, and the links to the executed notebooks that made it."""
+
+    text: str
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Title, header, rows of cells, and notes below."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def tables(
+    grid: Grid, results: Results, *, notebook: Callable[[str], str] | None = None
+) -> list[Table]:
+    """Make the two tables of a grid: its first score in full, and the others beside published ones.
+
+    Parameters
+    ----------
+    grid : Grid
+    results : Results
+    notebook : callable, optional
+        Gives the place of a run's executed notebook, for links.
+    """
+    metrics = list(grid.columns)
+    found = summary(results, [row.label for row in grid.rows], metrics)
+    found = found.set_index("label")
+    main = _main(grid, results, found, metrics[0], notebook)
+    if len(metrics) == 1:
+        return [main]
+    return [main, _others(grid, found, metrics)]
+
+
+def _main(
+    grid: Grid,
+    results: Results,
+    found: "pd.DataFrame",
+    metric: str,
+    notebook: Callable[[str], str] | None,
+) -> Table:
+    title = grid.columns[metric]
+    header = (
+        "row",
+        f"{title}, published",
+        f"{title}, regenerated",
+        f"{round(100 * LEVEL)}% interval",
+        "difference",
+        "letters",
+        "runs",
+        "collapsed",
+        "time",
+    )
+    rows = []
+    for row in grid.rows:
+        values: dict[str, Any] = found.loc[row.label].to_dict()
+        links = _links(results, row.label, notebook)
+        published = row.published.get(metric)
+        if not values["n"]:
+            state = f"{int(values['n_failed'])} failed" if values["n_failed"] else MISSING
+            shown = [_published(row.published, metric), state, "", "", "", "", "", ""]
+        else:
+            value, low, high = (values[metric + end] for end in ("", "_low", "_high"))
+            done = f"{int(values['n'])}"
+            if values["n_failed"]:
+                done += f" (+ {int(values['n_failed'])} failed)"
+            if values["n"] + values["n_failed"] < len(row.runs):
+                done += f" of {len(row.runs)}"
+            shown = [
+                _published(row.published, metric),
+                _mean(value, values[f"{metric}_sd"], metric),
+                f"{_number(low, metric)} to {_number(high, metric)}",
+                "" if published is None else f"{value - published:+.{_digits(metric)}f}",
+                str(values["letters"]),
+                done,
+                f"{int(values['n_collapsed'])}",
+                _time(values["seconds"]),
+            ]
+        rows.append((Cell(row.label, links), *(Cell(text) for text in shown)))
+    return Table(grid.title, header, tuple(rows), tuple(_notes(grid, results, metric)))
+
+
+def _others(grid: Grid, found: "pd.DataFrame", metrics: Sequence[str]) -> Table:
+    header = ("row", *(grid.columns[metric] for metric in metrics[1:]))
+    rows = []
+    for row in grid.rows:
+        values: dict[str, Any] = found.loc[row.label].to_dict()
+        cells = [Cell(row.label)]
+        for metric in metrics[1:]:
+            ours = MISSING
+            if values["n"]:
+                ours = _mean(values[metric], values[f"{metric}_sd"], metric)
+            theirs = _published(row.published, metric)
+            cells.append(Cell(ours + (f" (published {theirs})" if theirs != "–" else "")))
+        rows.append(tuple(cells))
+    return Table(f"{grid.title}: further scores", header, tuple(rows))
+
+
+def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
+    runs = results.runs
+    notes = [grid.note] if grid.note else []
+    if grid.published:
+        notes.append(f"Published: {grid.published}.")
+    if len(runs) == 0:
+        return notes
+    rulers = " and ".join(sorted({str(p) for p in runs["protocol"] if str(p)}))
+    data = " and ".join(sorted(set(runs["dataset"])))
+    simulated = all(name.startswith("simulated") for name in set(runs["dataset"]))
+    notes.append(
+        f"Dataset {data}{' (simulated pictures)' if simulated else ''}; protocol {rulers}; "
+        f"{results.images['image'].nunique()} test pictures. Mean ± standard deviation over "
+        f"seeds; interval by {RESAMPLES} bootstrap resamples of pictures; rows that share a letter "
+        f"do not differ in {grid.columns[metric]} ({PERMUTATIONS} permutations of pictures, Holm, "
+        "5%). Time is that of a training."
+    )
+    machines = sorted(
+        {str(g) or str(p) for g, p in zip(runs["gpu"], runs["processor"], strict=True)}
+    )
+    mixed = "mixed hardware: " if len(machines) > 1 else ""
+    torch = ", ".join(sorted({str(v) for v in runs["torch"]}))
+    notes.append(f"Run on {mixed}{'; '.join(machines)}; torch {torch}.")
+    if results.missing:
+        notes.append(f"{len(results.missing)} runs are missing.")
+    return notes
+
+
+def _links(
+    results: Results, label: str, notebook: Callable[[str], str] | None
+) -> tuple[tuple[str, str], ...]:
+    if notebook is None or len(results.runs) == 0:
+        return ()
+    mine = results.runs[results.runs["label"] == label]
+    return tuple(
+        (str(seed), notebook(run)) for seed, run in zip(mine["seed"], mine["run"], strict=True)
+    )
+
+
+def _digits(metric: str) -> int:
+    return DIGITS.get(metric, 3)
+
+
+def _number(value: Any, metric: str) -> str:
+    return "–" if value != value else f"{value:.{_digits(metric)}f}"
+
+
+def _mean(value: Any, spread: Any, metric: str) -> str:
+    text = _number(value, metric)
+    return text if spread != spread else f"{text} ± {_number(spread, metric)}"
+
+
+def _published(published: Mapping[str, float], metric: str) -> str:
+    if metric not in published:
+        return "–"
+    spread = published.get(f"{metric}_sd", float("nan"))
+    return _mean(published[metric], spread, metric)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def to_markdown(found: Sequence[Table]) -> str:
+    """Return tables as Markdown that MyST reads, too."""
+    parts = []
+    for table in found:
+        lines = ["| " + " | ".join(table.header) + " |", "|" + " --- |" * len(table.header)]
+        lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in table.rows]
+        parts.append("\n".join([f"**{table.title}**", "", *lines, *_below(table.notes)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _below(notes: Sequence[str]) -> list[str]:
+    return ["", *(f"{note}\n" for note in notes)] if notes else []
+
+
+def _markdown(cell: Cell) -> str:
+    text = cell.text.replace("|", "\\|")
+    if not cell.links:
+        return text
+    return f"{text} (seed {', '.join(f'[{name}]({place})' for name, place in cell.links)})"
+
+
+def to_html(found: Sequence[Table]) -> str:
+    """Return tables as HTML."""
+    parts = []
+    for table in found:
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.header)
+        rows = []
+        for first, *rest in table.rows:
+            links = ", ".join(
+                f'<a href="{html.escape(place)}">{html.escape(name)}</a>'
+                for name, place in first.links
+            )
+            label = html.escape(first.text) + (f" (seed {links})" if links else "")
+            cells = "".join(f"<td>{html.escape(cell.text)}</td>" for cell in rest)
+            rows.append(f'<tr><th scope="row">{label}</th>{cells}</tr>')
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
+        parts.append(
+            f"<table><caption>{html.escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>{notes}"
+        )
+    return "\n".join(parts) + "\n"
+
+
+_TEX = str.maketrans(
+    {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "–": "--"}
+)
+
+
+def to_latex(found: Sequence[Table]) -> str:
+    """Return tables as LaTeX (package booktabs)."""
+    parts = []
+    for table in found:
+        lines = [
+            r"\begin{table}",
+            rf"\caption{{{table.title.translate(_TEX)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            r"\toprule",
+            " & ".join(name.translate(_TEX) for name in table.header) + r" \\",
+            r"\midrule",
+            *(" & ".join(c.text.translate(_TEX) for c in row) + r" \\" for row in table.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par {note.translate(_TEX)}" for note in table.notes),
+            r"\end{table}",
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[Sequence[Table]], str]] = {
+    "md": to_markdown,
+    "html": to_html,
+    "tex": to_latex,
+}
