@@ -1,6 +1,7 @@
 """The command ``cellcount tables``."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,13 @@ def tables_command(
     from cellcount_lib.errors import DataError, InputError
     from cellcount_lib.files import write_whole
     from cellcount_lib.runs.grid import load_grid
-    from cellcount_lib.tables.collect import collect, keep_notebooks, public_name, write_results
+    from cellcount_lib.tables.collect import (
+        collect,
+        keep_notebooks,
+        public_name,
+        read_results,
+        write_results,
+    )
     from cellcount_lib.tables.render import FORMATS, tables, to_markdown
     from cellcount_lib.tables.verify import notebook_place
 
@@ -62,6 +69,8 @@ def tables_command(
         raise DataError(f"no run of {made.name} is there; run them: cellcount run {grid}")
     folder = out / profile
     write_results(results, folder, made.name)
+    # From here on what was written, as whoever verifies it later will read it.
+    results = replace(read_results(folder, made.name), missing=results.missing)
     kept = keep_notebooks(made, runs_folder(runs_dir, profile), folder / "notebooks" / made.name)
     found = tables(made, results, notebook=notebook_place(made.name))
     for extension, write in FORMATS.items():
@@ -70,6 +79,7 @@ def tables_command(
         "grid": str(grid),
         "seeds": parse_seeds(seeds),
         "dataset": dataset and public_name(dataset),
+        "missing": results.missing,
     }
     write_whole(folder / f"{made.name}.json", json.dumps(plan) + "\n")
     typer.echo(to_markdown(tables(made, results)))
@@ -90,7 +100,8 @@ def _verify(grid: str | None, out: Path) -> None:
         made = load_grid(
             plan["grid"], profile=profile, seeds=plan["seeds"], dataset=plan["dataset"]
         )
-        wrong += [f"{profile}/{made.name}: {text}" for text in differences(made, path.parent)]
+        found = differences(made, path.parent, missing=plan["missing"])
+        wrong += [f"{profile}/{made.name}: {text}" for text in found]
         looked += 1
     for text in wrong:
         typer.echo(text, err=True)

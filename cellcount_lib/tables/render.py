@@ -76,7 +76,7 @@ def _main(
     )
     rows = []
     for row in grid.rows:
-        values: dict[str, Any] = found.loc[row.label].to_dict()
+        values: dict[Any, Any] = found.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
         published = row.published.get(metric)
         if not values["n"]:
@@ -107,7 +107,7 @@ def _others(grid: Grid, found: "pd.DataFrame", metrics: Sequence[str]) -> Table:
     header = ("row", *(grid.columns[metric] for metric in metrics[1:]))
     rows = []
     for row in grid.rows:
-        values: dict[str, Any] = found.loc[row.label].to_dict()
+        values: dict[Any, Any] = found.loc[row.label].to_dict()
         cells = [Cell(row.label)]
         for metric in metrics[1:]:
             ours = MISSING
@@ -134,7 +134,7 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
         f"{results.images['image'].nunique()} test pictures. Mean ± standard deviation over "
         f"seeds; interval by {RESAMPLES} bootstrap resamples of pictures; rows that share a letter "
         f"do not differ in {grid.columns[metric]} ({PERMUTATIONS} permutations of pictures, Holm, "
-        "5%). Time is that of a training."
+        "5%). Time is that of the training, or of everything where nothing is trained."
     )
     machines = sorted(
         {str(g) or str(p) for g, p in zip(runs["gpu"], runs["processor"], strict=True)}

@@ -1,7 +1,8 @@
 """Are the committed tables what their sources say? Everything is computed again and compared."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cellcount_lib.errors import CellcountError
@@ -13,14 +14,14 @@ from cellcount_lib.tables.render import FORMATS, tables
 CLOSE = 1e-9
 
 
-def differences(grid: Grid, folder: Path) -> Iterator[str]:
+def differences(grid: Grid, folder: Path, *, missing: Sequence[str] = ()) -> Iterator[str]:
     """Say where a grid's committed files contradict each other.
 
     The scores of every run are pooled again from its pictures; the rendered tables are made again;
     the kept notebooks hold the same record.
     """
     try:
-        results = read_results(folder, grid.name)
+        results = replace(read_results(folder, grid.name), missing=list(missing))
     except CellcountError as error:
         yield str(error)
         return
@@ -36,7 +37,7 @@ def differences(grid: Grid, folder: Path) -> Iterator[str]:
             yield f"{path}: is not what the results give now; make it again: cellcount tables"
 
 
-def notebook_place(grid: str):
+def notebook_place(grid: str) -> Callable[[str], str]:
     """Return the function that gives the place of a kept notebook, beside the tables."""
 
     def place(run: str) -> str:
