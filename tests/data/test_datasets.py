@@ -673,3 +673,39 @@ def test_identity_follows_data_and_not_prose(tmp_path, monkeypatch):
     assert replace(info, notes=(), title="x", licence="y").identity == info.identity
     assert replace(info, split=replace(info.split, seed=1)).identity != info.identity
     assert replace(info, options={"semi_automatic": 251}).identity != info.identity
+
+
+# --- joined --------------------------------------------------------------------------------------
+
+
+def test_joined_datasets_are_one_with_the_splits_of_each(tmp_path):
+    from tests.discs import write_dataset
+
+    a, b = (f"folder:{write_dataset(tmp_path / n, seed=i)}" for i, n in enumerate("ab"))
+    both = load(f"{a}+{b}", split="train")
+    one, two = load(a, split="train"), load(b, split="train")
+    assert len(both) == len(one) + len(two)
+    assert both.names == [f"{a}/{n}" for n in one.names] + [f"{b}/{n}" for n in two.names]
+    for index, part in ((0, one), (len(one), two)):
+        np.testing.assert_array_equal(both[index].image, part[0].image)
+        np.testing.assert_array_equal(both[index].labels, part[0].labels)
+        assert both[index].meta["part"] == part.name
+    assert both.fingerprint == load(f"{a}+{b}", split="test").fingerprint
+    assert both.fingerprint not in (one.fingerprint, two.fingerprint)
+    half = load(f"{a}+{b}", split="val", scale=0.5)
+    assert half[0].labels.shape == (48, 56)
+    mixed = load(f"simulated+{a}", split="test")
+    assert len(mixed) == 70 + 2
+
+
+def test_joined_names_are_checked(tmp_path):
+    for wrong in ("simulated+simulated", "simulated+", "+"):
+        with pytest.raises(InputError, match=r"different names joined by \+"):
+            load(wrong)
+    with pytest.raises(InputError, match="unknown"):
+        load("simulated+fnc-v9")
+    folder = tmp_path / "a+b"
+    from tests.discs import write_dataset
+
+    write_dataset(folder)
+    assert len(load(f"folder:{folder}", split="train")) == 6

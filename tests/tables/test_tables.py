@@ -1,0 +1,311 @@
+"""Tables from records, on numbers that are worked out by hand or by a plain loop."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellcount_lib.errors import DataError
+from cellcount_lib.metrics import pooled
+from cellcount_lib.tables.collect import (
+    Results,
+    lean,
+    public_name,
+    read_results,
+    scores,
+    to_csv,
+    write_results,
+)
+from cellcount_lib.tables.compare import interval, letters, permutation_p, sample, summary
+from tests.runs.quick import make_project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def images(run, tp, n_true=10):
+    rows = [
+        {"run": run, "image": f"p{i}", "n_true": n_true, "n_pred": t, "tp": t, "fp": 0,
+         "fn": n_true - t, "status": "ok"}
+        for i, t in enumerate(tp)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def results(**rows):
+    """Build results from label -> a list of per-seed lists of true positives."""
+    runs, tables = [], []
+    for label, seeds in rows.items():
+        for seed, tp in enumerate(seeds):
+            name = f"{label}{seed}"
+            row = {"label": label, "seed": seed, "run": name, "dataset": "simulated"}
+            row |= {"protocol": "recommended", "status": "completed", "reason": "", "seconds": 10.0}
+            row |= {
+                "processor": "CPU",
+                "gpu": "",
+                "torch": "2",
+                "finished": "",
+                "data": "",
+                "code": "",
+            }
+            if tp is None:
+                runs.append(row | {"status": "failed"})
+                continue
+            table = images(name, tp)
+            tables.append(table)
+            runs.append(row | scores(table, "recommended"))
+    return Results(pd.DataFrame(runs), pd.concat(tables), [])
+
+
+GOOD, BAD = [9, 8, 10, 9, 7, 9, 10, 8], [5, 4, 6, 5, 3, 5, 6, 4]
+
+
+def test_means_and_spreads_are_over_seeds():
+    made = results(a=[GOOD, [t - 1 for t in GOOD]], b=[BAD, None])
+    made.runs.loc[made.runs["run"] == "a1", "status"] = "collapsed"
+    found = summary(made, ["a", "b", "absent"], ["f1", "mae"]).set_index("label")
+    f1 = [2 * sum(tp) / (sum(tp) + 80) for tp in (GOOD, [t - 1 for t in GOOD])]
+    assert found.loc["a", "f1"] == pytest.approx(np.mean(f1))
+    assert found.loc["a", "f1_sd"] == pytest.approx(np.std(f1, ddof=1))
+    assert found.loc["a", ["n", "n_collapsed", "n_failed"]].tolist() == [2, 1, 0]
+    assert found.loc["b", ["n", "n_collapsed", "n_failed"]].tolist() == [1, 0, 1]
+    assert found.loc["b", "mae"] == np.mean([10 - t for t in BAD])
+    assert found.loc["absent", "n"] == 0
+
+
+def test_interval_against_a_plain_loop():
+    made = results(a=[GOOD, BAD])
+    row = sample(made.runs, made.images)
+    low, high = interval(row, "f1", resamples=3000, seed=1)
+    rng = np.random.default_rng(2)
+    values = []
+    for _ in range(3000):
+        picked = rng.integers(0, 8, 8)
+        values.append(
+            np.mean(
+                [2 * t[picked].sum() / (t[picked].sum() + 80) for t in map(np.array, (GOOD, BAD))]
+            )
+        )
+    np.testing.assert_allclose([low, high], np.percentile(values, [2.5, 97.5]), atol=0.01)
+
+
+def test_permutation_against_all_swaps():
+    """With 8 pictures all 256 swaps can be counted; the random ones come close to their share."""
+    a, b = np.array([9, 8, 10, 9, 7, 9, 5, 8]), np.array([8, 8, 9, 7, 8, 8, 5, 6])
+    made = results(a=[a.tolist()], b=[b.tolist()])
+    rows = {k: sample(made.runs[made.runs["label"] == k], made.images) for k in "ab"}
+
+    def f1(tp):
+        return 2 * tp.sum() / (tp.sum() + 80)
+
+    found = f1(a) - f1(b)
+    all_swaps = []
+    for number in range(256):
+        swap = np.array([number >> i & 1 for i in range(8)], bool)
+        all_swaps.append(f1(np.where(swap, b, a)) - f1(np.where(swap, a, b)))
+    high = np.mean(np.array(all_swaps) >= found - 1e-12)
+    low = np.mean(np.array(all_swaps) <= found + 1e-12)
+    exact = min(1, 2 * min(high, low))
+    p = permutation_p(rows["a"], rows["b"], "f1", permutations=20000)
+    assert p == pytest.approx(exact, abs=0.02)
+    assert permutation_p(rows["b"], rows["a"], "f1", permutations=20000) == pytest.approx(
+        p, abs=0.02
+    )
+    assert permutation_p(rows["a"], rows["a"], "f1") == 1
+    short = results(c=[[1, 2]])
+    assert permutation_p(rows["a"], sample(short.runs, short.images), "f1") is None
+
+
+def test_more_seeds_are_compared_with_one():
+    made = results(a=[GOOD, GOOD, BAD], oracle=[[10] * 8])
+    rows = {k: sample(made.runs[made.runs["label"] == k], made.images) for k in ("a", "oracle")}
+    p = permutation_p(rows["a"], rows["oracle"], "f1")
+    assert 0 < p < 0.05
+
+
+def test_letters_by_hand():
+    def same(n, *different):
+        table = np.ones((n, n), bool)
+        for i, j in different:
+            table[i, j] = table[j, i] = False
+        return table
+
+    assert letters([3, 2, 1], same(3)) == ["a", "a", "a"]
+    assert letters([3, 2, 1], same(3, (0, 1), (0, 2), (1, 2))) == ["a", "b", "c"]
+    assert letters([3, 2, 1], same(3, (0, 2))) == ["a", "ab", "b"]
+    assert letters([1, 2, 3], same(3, (0, 2))) == ["b", "ab", "a"]
+    assert letters([1, 2, 3], same(3, (0, 2)), higher=False) == ["a", "ab", "b"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_share_a_letter_exactly_if_they_do_not_differ(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 9))
+    same = rng.random((n, n)) < 0.6
+    same = same & same.T | np.eye(n, dtype=bool)
+    marks = letters(rng.random(n).tolist(), same)
+    for i in range(n):
+        for j in range(n):
+            assert bool(set(marks[i]) & set(marks[j])) == same[i, j]
+
+
+def test_letters_of_rows_that_differ_plainly():
+    rng = np.random.default_rng(0)
+    good, bad = rng.integers(8, 11, 30).tolist(), rng.integers(2, 5, 30).tolist()
+    found = summary(results(a=[good], b=[bad], c=[good[::-1]]), ["a", "b", "c"], ["f1"])
+    marks = dict(zip(found["label"], found["letters"], strict=True))
+    assert marks["b"] == "b"
+    assert marks["a"] == marks["c"] == "a"
+
+
+def test_the_counting_error_of_objects_under_the_released_rule():
+    rows = images("x", [3, 4]).assign(
+        n_objects_true=[10, 10], n_objects_pred=[0, 25], tp_iou=0, fp_iou=0, fn_iou=10
+    )
+    assert scores(rows, "clissa2023")["mae_objects"] == (10 + 15) / 2
+    assert scores(rows, "clissa2023-corrected")["mae_objects"] == scores(rows, "clissa2023")["mae"]
+
+
+def test_tidy_files_come_back_to_the_last_digit(tmp_path):
+    made = results(a=[GOOD, [t - 1 for t in GOOD]])
+    made.runs.loc[0, "cutoff"] = 0.1 + 0.2
+    write_results(made, tmp_path, "g")
+    back = read_results(tmp_path, "g")
+    for column in made.runs:
+        if made.runs[column].dtype.kind == "f":
+            np.testing.assert_array_equal(back.runs[column], made.runs[column])
+    assert pooled(back.images[back.images["run"] == "a0"])["f1"] == made.runs["f1"][0]
+    assert to_csv(back.runs) == (tmp_path / "g.csv").read_text()
+    with pytest.raises(DataError, match="expected collected results"):
+        read_results(tmp_path, "other")
+
+
+def test_a_folder_of_somebody_is_named_without_its_place():
+    assert public_name("folder:/home/me/secret/cells") == "folder:cells"
+    assert public_name("simulated") == "simulated"
+
+
+def test_a_kept_notebook_has_no_pictures_and_no_places():
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": "words"},
+        {
+            "cell_type": "code",
+            "metadata": {"tags": ["injected-parameters"], "papermill": {"duration": 1}},
+            "source": 'seed = 3\nout = "/home/me/runs/x"\nroot = "/data"',
+            "outputs": [],
+        },
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": "plot()",
+            "outputs": [
+                {
+                    "output_type": "display_data",
+                    "data": {"image/png": "iVBOR", "text/plain": "<Figure>"},
+                    "metadata": {},
+                },
+                {"output_type": "stream", "name": "stdout", "text": "F1 0.5"},
+            ],
+        },
+    ]
+    metadata = {"kernelspec": {"name": "python3"}, "language_info": {}, "papermill": {"path": "/x"}}
+    text = json.dumps(lean({"cells": cells, "metadata": metadata, "nbformat": 4}))
+    assert "iVBOR" not in text
+    assert "/home" not in text
+    assert "/data" not in text
+    assert "papermill" not in text
+    assert "seed = 3" in text
+    assert "F1 0.5" in text
+    assert "left out" in text
+
+
+# --- the command, on real records ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    """Run the quick grid once and make its tables."""
+    base = tmp_path_factory.mktemp("tables")
+    project = make_project(base / "project")
+    environment = os.environ | {"CELLCOUNT_PROJECT": str(project), "PYTHONPATH": str(ROOT)}
+
+    def command(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "cellcount_lib", *arguments],
+            env=environment,
+            cwd=base,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    early = command("tables", "quick", "--profile", "smoke")
+    assert command("run", "quick", "--profile", "smoke", "--seeds", "0").returncode == 0
+    partly = command("tables", "quick", "--profile", "smoke")
+    allowed = command("tables", "quick", "--profile", "smoke", "--allow-missing", "--out", "partly")
+    assert command("run", "quick", "--profile", "smoke").returncode == 0
+    whole = command("tables", "quick", "--profile", "smoke")
+    return base, command, early, partly, allowed, whole
+
+
+def test_missing_runs_are_an_error_or_a_cell(collected):
+    base, _, early, partly, allowed, whole = collected
+    assert early.returncode == 1
+    assert "4 runs of quick are not there" in early.stderr
+    assert "run them: cellcount run quick --profile smoke" in early.stderr
+    assert partly.returncode == 1
+    assert "2 runs of quick are not there" in partly.stderr
+    assert allowed.returncode == 0, allowed.stderr
+    assert "1 of 2" in (base / "partly" / "smoke" / "quick.md").read_text()
+    assert whole.returncode == 0, whole.stderr
+    assert "missing" not in (base / "results" / "smoke" / "quick.md").read_text()
+
+
+def test_the_table_says_what_the_records_say(collected):
+    base = collected[0]
+    text = (base / "results" / "smoke" / "quick.md").read_text()
+    # tp of picture i with seed s is 4 - (i + s) % 3: 3 + 3 missed of 24 in any order
+    f1 = 2 * 18 / (2 * 18 + 6)
+    line = next(row for row in text.splitlines() if row.startswith("| one"))
+    assert f"| 0.800 | {f1:.3f} ± 0.000 |" in line
+    assert f"| {f1 - 0.8:+.3f} |" in line
+    two = next(row for row in text.splitlines() if row.startswith("| two"))
+    assert [c.strip() for c in two.split("|")][-4:-1] == ["2", "1", "0 s"]
+    for place in re.findall(r"\((notebooks/[^)]+)\)", line):
+        assert (base / "results" / "smoke" / place).exists()
+    assert line.count("notebooks/") == 2
+    assert "1.00" in next(row for row in text.splitlines() if row.startswith("| one |"))
+    for extension in ("html", "tex"):
+        assert f"{f1:.3f}" in (base / "results" / "smoke" / f"quick.{extension}").read_text()
+
+
+def test_verify_finds_any_change(collected):
+    base, command, *_ = collected
+    assert "1 tables, 0 differences" in command("tables", "--verify").stdout
+    folder = base / "results" / "smoke"
+    notebook = next((folder / "notebooks" / "quick").glob("*.ipynb"))
+    changes = [
+        (folder / "quick.csv", lambda text: text.replace("0.857142", "0.857143", 1)),
+        (folder / "quick-images.csv", lambda text: text.replace(",4,4,4,0,0,", ",4,3,3,0,1,", 1)),
+        (folder / "quick.md", lambda text: text.replace("0.857", "0.858", 1)),
+        (folder / "quick.tex", lambda text: text[:-2]),
+        (notebook, lambda text: text.replace('"tp": 18', '"tp": 17')),
+    ]
+    for path, change in changes:
+        before = path.read_text()
+        assert change(before) != before, path
+        path.write_text(change(before))
+        ended = command("tables", "--verify")
+        path.write_text(before)
+        assert ended.returncode == 1, path
+        assert re.search(r"[1-9]\d* differences", ended.stdout), path
+    notebook.rename(notebook.with_suffix(".gone"))
+    ended = command("tables", "--verify")
+    notebook.with_suffix(".gone").rename(notebook)
+    assert "expected the executed notebook" in ended.stderr
+    assert "1 tables, 0 differences" in command("tables", "--verify").stdout
