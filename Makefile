@@ -16,7 +16,7 @@ SUMMARY := @$(PYTHON) tools/step.py --summary
 _ := $(shell rm -f .make/times.tsv)
 
 LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.safetensors' -o -path '*pretrained*.md' | sort)
-CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py
+CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py $(shell find chapters experiments workflow -type f | sort)
 SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
 PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated' | sort)
 
@@ -60,7 +60,7 @@ clean: ## remove the environment and everything built
 .make/installed: .make/venv pyproject.toml constraints.txt
 	$(STEP) "Install the packages (3 GB the first time)" -- \
 		$(BIN)/python -m pip install --disable-pip-version-check $(QUIET) \
-		-c constraints.txt -e ".[book,dev]"
+		-c constraints.txt -e ".[book,dev,hpc]"
 	@touch $@
 
 .make/lint: .make/installed $(CHECKED) pyproject.toml

@@ -39,6 +39,13 @@ JOBS = (
     Job("use the library and the simulator", "cellcount simulate", ("numpy", "skimage", "edt")),
     Job("download a dataset", "cellcount download", ("pooch", "tqdm")),
     Job("build networks and losses", "cellcount_lib.models", ("torch", "fastai", "kornia")),
+    Job(
+        "run the benchmark",
+        "cellcount run",
+        ("papermill", "snakemake", "jsonschema", "ipykernel"),
+        (),
+        "run",
+    ),
     Job("render the book", "make book", ("jupyter_book", "papermill"), ("make",), "book"),
     Job("run the checks", "make test", ("pytest", "ruff", "mypy"), ("make",), "dev"),
     Job("run on a SLURM cluster", "sbatch", ("snakemake",), ("sbatch", "squeue"), "hpc"),

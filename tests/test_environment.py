@@ -52,7 +52,7 @@ def test_conda_environment_defers_to_pyproject():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
     assert [line.split("=")[0] for line in conda] == ["python", "pip", "make"]
-    assert pip == {"pip": ["-c constraints.txt", "-e .[book,dev]"]}
+    assert pip == {"pip": ["-c constraints.txt", "-e .[book,dev,hpc]"]}
     python = Requirement("python" + conda[0].removeprefix("python").replace("=", "==") + ".*")
     lowest = Version(PROJECT["requires-python"].removeprefix(">="))
     assert python.specifier.contains(lowest), "the conda Python is not the reference Python"

@@ -1,0 +1,189 @@
+"""The commands ``cellcount run``, ``cellcount status`` and ``cellcount execute``."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tqdm import tqdm
+
+    from cellcount_lib.runs.grid import Grid
+    from cellcount_lib.runs.status import State
+
+GridName = Annotated[str, typer.Argument(help="Name of a grid in experiments/, or a YAML file.")]
+ProfileName = Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")]
+Seeds = Annotated[
+    str | None, typer.Option(help="Seeds separated by commas (default: the grid's).")
+]
+DatasetName = Annotated[str | None, typer.Option(help="Dataset (default: the grid's).")]
+RunsDir = Annotated[
+    Path | None, typer.Option(help="Folder of the runs (default: CELLCOUNT_RUNS, else runs/).")
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
+]
+
+
+def run_command(
+    grid: GridName,
+    profile: ProfileName = "laptop",
+    seeds: Seeds = None,
+    dataset: DatasetName = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time (default: 1; with --slurm, as its settings say)."),
+    ] = None,
+    slurm: Annotated[
+        Path | None,
+        typer.Option(help="Submit to SLURM with the settings in this folder (workflow/slurm)."),
+    ] = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Also run again what is stale.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    runs_dir: RunsDir = None,
+    root: Root = None,
+) -> None:
+    """Run what is missing of a grid, or has failed. Interrupted runs go on where they stopped.
+
+    Give the same command again after any interruption. A run that fails stops no other; the exit
+    code is then 1.
+    """
+    from tqdm import tqdm
+
+    from cellcount_lib.progress import watched
+    from cellcount_lib.runs.launch import snakemake, to_do, write_plan
+    from cellcount_lib.runs.status import count
+
+    made = _grid(grid, profile, seeds, dataset)
+    folder = runs_folder(runs_dir, profile)
+    found = _states(made, folder, root)
+    chosen = to_do(found, refresh=refresh)
+    stale = count(found)["stale"]
+    if not refresh and stale:
+        typer.echo(f"{stale} runs are stale; --refresh runs them again (cellcount status {grid})")
+    if dry_run:
+        for state in chosen:
+            typer.echo(f"would run {state.run.id} ({state.why})")
+        typer.echo(f"{len(chosen)} of {len(found)} to run")
+        return
+    if chosen:
+        plan = write_plan(chosen, folder, root=root)
+        with tqdm(total=len(chosen), unit="run", disable=not watched()) as bar:
+            stop = _follow([s.folder for s in chosen], bar)
+            try:
+                code = snakemake(plan, jobs=jobs, slurm=slurm)
+            finally:
+                stop()
+        found = _states(made, folder, root)
+        if code and count(found)["missing"]:
+            log = plan.with_suffix(".log")
+            typer.echo(f"Snakemake ended with code {code}; the end of {log}:", err=True)
+            typer.echo("\n".join(log.read_text().splitlines()[-15:]), err=True)
+    for state in found:
+        if state.state in ("failed", "missing"):
+            typer.echo(f"{state.state}: {state.run.id}: {state.why}", err=True)
+    typer.echo(_line(found))
+    if any(state.state in ("failed", "missing") for state in found):
+        raise typer.Exit(1)
+
+
+def status_command(
+    grid: GridName,
+    profile: ProfileName = "laptop",
+    seeds: Seeds = None,
+    dataset: DatasetName = None,
+    runs_dir: RunsDir = None,
+    root: Root = None,
+    everything: Annotated[bool, typer.Option("--all", help="List the done ones, too.")] = False,
+) -> None:
+    """Show which runs of a grid are done, stale, failed or missing, and why."""
+    made = _grid(grid, profile, seeds, dataset)
+    found = _states(made, runs_folder(runs_dir, profile), root)
+    for state in found:
+        if everything or state.state != "done":
+            typer.echo(f"{state.state:<8}{state.run.id}  ({state.why})")
+    typer.echo(_line(found))
+
+
+def execute_command(
+    plan: Annotated[Path, typer.Argument(help="Written by cellcount run.")],
+    name: Annotated[str, typer.Argument(help="Id of the run.")],
+) -> None:
+    """Execute one run of a plan (what Snakemake calls)."""
+    from cellcount_lib.runs.execute import main
+
+    raise typer.Exit(main(plan, name))
+
+
+def runs_folder(given: Path | None, profile: str) -> Path:
+    """Return the folder of a profile's runs."""
+    base = given or Path(os.environ.get("CELLCOUNT_RUNS") or "runs")
+    return base.expanduser().resolve() / profile
+
+
+def parse_seeds(text: str | None) -> "Sequence[int] | None":
+    """Read ``--seeds``.
+
+    Examples
+    --------
+    >>> parse_seeds("0,5,25")
+    [0, 5, 25]
+    """
+    from cellcount_lib.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds: expected numbers as in 0,5,25, found {text!r}") from None
+
+
+def _grid(grid: str, profile: str, seeds: str | None, dataset: str | None) -> "Grid":
+    from cellcount_lib.runs.grid import load_grid
+    from cellcount_lib.training.profiles import profile as named
+
+    named(profile)
+    return load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset)
+
+
+def _states(grid: "Grid", folder: Path, root: Path | None) -> "list[State]":
+    from cellcount_lib.runs.status import states
+
+    return states(grid.runs, folder, root=root)
+
+
+def _line(found: "Sequence[State]") -> str:
+    from cellcount_lib.runs.status import count
+
+    parts = ", ".join(f"{number} {state}" for state, number in count(found).items())
+    return f"{len(found)} runs: {parts}"
+
+
+def _follow(folders: "list[Path]", bar: "tqdm[Any]") -> "Callable[[], None]":
+    """Advance the bar as records appear; return what stops that."""
+    import threading
+
+    from cellcount_lib.records import RECORD
+
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            bar.update(sum((f / RECORD).exists() for f in folders) - bar.n)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        over.set()
+        thread.join()
+        bar.update(sum((f / RECORD).exists() for f in folders) - bar.n)
+
+    return stop

@@ -1,0 +1,233 @@
+"""One run: a chapter executed by papermill, in a process of its own, with a record at the end."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.files import write_whole
+from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, write_record
+from cellcount_lib.runs.identity import chapter_hash, code_hashes, digest
+
+OWNER = "CELLCOUNT_OWNER"  # process that started the runs: with it, they end
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with its place on this machine.
+
+    Attributes
+    ----------
+    chapter : Path
+        The notebook.
+    parameters : mapping
+        Those that make the run what it is.
+    folder : Path
+        Where it leaves everything.
+    places : mapping
+        Further parameters that say where things are: ``out``, ``root``, ``run``, ``init``.
+    """
+
+    chapter: Path
+    parameters: Mapping[str, Any]
+    folder: Path
+    places: Mapping[str, Any]
+
+
+def execute(job: Job) -> Record:
+    """Execute a run and return its record; an error inside it becomes a record that says so."""
+    check_parameters(job)
+    started = now()
+    start = time.perf_counter()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    _drop_old_checkpoint(job.folder)
+    path = job.folder / RECORD
+    path.unlink(missing_ok=True)
+    try:
+        with _gpu(job.folder.parent):
+            _papermill(job)
+        if not path.exists():
+            raise DataError(f"{job.chapter.name} ended without leaving {path}")
+        return read_record(path)
+    except Exception as error:
+        record = Record(
+            status="failed",
+            reason=reason(error),
+            chapter=job.chapter.stem,
+            parameters=job.parameters,
+            identity=identity_of(job.chapter, job.parameters, data=None),
+            protocol=str(job.parameters.get("protocol", "")),
+            protocol_scale=None,
+            cutoff=None,
+            scores={},
+            images=[],
+            history=[],
+            seconds={"total": round(time.perf_counter() - start, 2)},
+            started=started,
+        )
+        write_record(job.folder, record)
+        return record
+
+
+def identity_of(
+    chapter: Path | None, parameters: Mapping[str, Any], *, data: str | None
+) -> dict[str, Any]:
+    """Return what a record says about its origin; see `runs.identity`.
+
+    A notebook that was carried somewhere alone has no chapter to compare with.
+    """
+    return {
+        "parameters": digest(dict(parameters)),
+        "chapter": "0" * 16 if chapter is None else chapter_hash(chapter),
+        "data": data,
+        "code": code_hashes(),
+    }
+
+
+def check_parameters(job: Job) -> None:
+    """Refuse parameters that the chapter does not have: papermill itself would only warn."""
+    known = _parameter_names(job.chapter)
+    for name in (*job.parameters, *job.places):
+        if name not in known:
+            raise unknown_name(f"parameter of {job.chapter.stem}", name, known)
+
+
+def _parameter_names(chapter: Path) -> list[str]:
+    import ast
+
+    cells = json.loads(chapter.read_text())["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", ())]
+    if len(tagged) != 1:
+        raise InputError(f"{chapter}: expected one cell tagged 'parameters', found {len(tagged)}")
+    tree = ast.parse("".join(tagged[0]["source"]))
+    assigned = (node.targets[0] for node in tree.body if isinstance(node, ast.Assign))
+    return [target.id for target in assigned if isinstance(target, ast.Name)]
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line why a run failed: the error of the chapter, not papermill's report of it."""
+    name, value = getattr(error, "ename", None), getattr(error, "evalue", None)
+    if name is None:
+        name, value = type(error).__name__, str(error)
+    lines = str(value).strip().splitlines()
+    return f"{name}: {lines[0] if lines else 'no message'}"
+
+
+def _papermill(job: Job) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import papermill
+
+    os.environ.setdefault("CELLCOUNT_PROGRESS", "0")
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    papermill.execute_notebook(
+        str(job.chapter),
+        str(job.folder / NOTEBOOK),
+        parameters={**job.parameters, **job.places},
+        kernel_name="python3",
+        progress_bar=False,
+        log_output=False,
+        cwd=str(job.chapter.parent),
+        request_save_on_cell_execute=True,
+    )
+
+
+def _drop_old_checkpoint(folder: Path) -> None:
+    """Remove the checkpoint of an interrupted run that other code began: it cannot be continued."""
+    mark, path = digest(code_hashes()), folder / "code.txt"
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.exists() and (not path.exists() or path.read_text() != mark):
+        print(f"{folder.name}: the code has changed since it was interrupted; it begins anew")
+        checkpoint.unlink()
+    write_whole(path, mark)
+
+
+@contextmanager
+def _gpu(folder: Path) -> Iterator[None]:
+    """Take a GPU that no other run of this folder uses, if CUDA_VISIBLE_DEVICES names several."""
+    import fcntl
+
+    visible = [d for d in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if d]
+    if len(visible) < 2:
+        yield
+        return
+    while True:
+        for device in visible:
+            lock = (folder / f".gpu-{device}.lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            try:
+                yield
+            finally:
+                lock.close()
+            return
+        time.sleep(1)
+
+
+def end_with_owner() -> None:
+    """End this process, and its kernel, when the process that started the runs is gone.
+
+    A killed ``cellcount run`` cannot end its children; they look after themselves.
+    """
+    owner = os.environ.get(OWNER)
+    if not owner:
+        return
+
+    def watch() -> None:
+        pid, _, born = owner.partition(":")
+        while _born(int(pid)) == born:
+            time.sleep(0.5)
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    os.setpgid(0, 0)  # the kernel joins this group
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _born(pid: int) -> str:
+    """Return when a process began (its number may be used again), or nothing if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def own_mark() -> str:
+    """Return what `end_with_owner` watches, for this process."""
+    return f"{os.getpid()}:{_born(os.getpid())}"
+
+
+def main(plan: Path, run_id: str) -> int:
+    """Execute one run of a plan that `launch` has written; 0 if it left a record."""
+    end_with_owner()
+    values = json.loads(plan.read_text())
+    asked = values["runs"][run_id]
+    try:
+        record = execute(
+            Job(
+                chapter=Path(asked["chapter"]),
+                parameters=asked["parameters"],
+                folder=Path(asked["folder"]),
+                places=asked["places"],
+            )
+        )
+    except Exception:
+        traceback.print_exc(file=sys.stderr)
+        return 1
+    print(f"{run_id}: {record.summary()}")
+    return 0

@@ -1,0 +1,269 @@
+"""Grids: the YAML files in experiments/, each a table of runs beside the published one.
+
+A grid names what all its runs share (``base``), a row per configuration, the seeds, and the columns
+that stand beside published values. A name that is not known is an error, here and not in the middle
+of a night of runs.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.runs.identity import digest
+from cellcount_lib.runs.scoring import Scoring
+from cellcount_lib.training.settings import Training
+
+NETWORK, WITHOUT = "03_one_experiment", "scoring_without_training"
+GRID_KEYS = {"title", "note", "published", "base", "seeds", "columns", "rows", "data"}
+ROW_KEYS = {"label", "set", "method", "of", "published"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a chapter.
+
+    Attributes
+    ----------
+    chapter : str
+        Name of the notebook.
+    parameters : mapping
+        All of them, also those at their default.
+    needs : tuple of str
+        Ids of runs that have to be there first.
+    """
+
+    chapter: str
+    parameters: Mapping[str, Any]
+    needs: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Name of its folder: what it is in a few words, and a hash of all of it."""
+        return f"{self._words()}-{digest([self.chapter, dict(self.parameters)])[:8]}"
+
+    def _words(self) -> str:
+        p = self.parameters
+        words = [p["dataset"]]
+        if self.chapter == NETWORK:
+            words += [p["arch"], p["loss"] or p["recipe"]]
+            words += ["ao"] * bool(p["oversample_artifacts"])
+        else:
+            words += [p["method"], p["protocol"]]
+        text = "-".join([*words, f"seed{p['seed']}"])
+        return "".join(c if c.isalnum() or c in "-._" else "-" for c in Path(text).name)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: its runs differ in the seed only."""
+
+    label: str
+    published: Mapping[str, float]
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of runs.
+
+    Attributes
+    ----------
+    name, title, note, published : str
+        Name of the file; what the table is; what a reader must know; where the published values
+        are from.
+    columns : mapping of str to str
+        Shown columns: a score of the record, and its title.
+    rows : tuple of Row
+    """
+
+    name: str
+    title: str
+    note: str
+    published: str
+    columns: Mapping[str, str]
+    rows: tuple[Row, ...]
+    extra: tuple[Run, ...] = field(default=())
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run once, those that others need first."""
+        found = {run.id: run for run in self.extra}
+        for row in self.rows:
+            found |= {run.id: run for run in row.runs}
+        return list(found.values())
+
+
+def project() -> Path:
+    """Return the folder with chapters/, experiments/ and workflow/.
+
+    The checkout that the library lies in, or what CELLCOUNT_PROJECT says.
+    """
+    named = os.environ.get("CELLCOUNT_PROJECT")
+    root = Path(named).resolve() if named else Path(__file__).resolve().parents[2]
+    if not (root / "chapters" / f"{NETWORK}.ipynb").exists():
+        raise DataError(
+            f"{root}: expected the chapters there; grids run in a clone of the repository: "
+            "git clone it, then pip install -e '.[run]' inside"
+        )
+    return root
+
+
+def grids() -> list[str]:
+    """Return the names of the grids in experiments/."""
+    return sorted(path.stem for path in (project() / "experiments").glob("*.yaml"))
+
+
+def load_grid(
+    name: str | Path,
+    *,
+    profile: str,
+    seeds: Sequence[int] | None = None,
+    dataset: str | None = None,
+) -> Grid:
+    """Read a grid and make its runs.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name of `grids`, or a YAML file.
+    profile : str
+        Of all runs.
+    seeds : sequence of int, optional
+        In place of the grid's.
+    dataset : str, optional
+        In place of the grid's. The grid's name then says so, since its table is another one.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in grids():
+            raise unknown_name("grid", str(name), [*grids(), "FILE.yaml"])
+        path = project() / "experiments" / f"{name}.yaml"
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: expected YAML: {error}") from error
+    return _Maker(path, values, profile, seeds, dataset).grid()
+
+
+@dataclass
+class _Maker:
+    path: Path
+    values: Any
+    profile: str
+    seeds: Sequence[int] | None
+    dataset: str | None
+
+    def grid(self) -> Grid:
+        self._keys("the grid", self.values, GRID_KEYS, required={"title", "base", "rows", "columns"})
+        rows = self.values["rows"]
+        if not isinstance(rows, list) or not rows:
+            raise DataError(f"{self.path}: rows: expected a list of rows, found {rows!r}")
+        for row in rows:
+            self._keys("a row", row, ROW_KEYS, required={"label"})
+        labels = [row["label"] for row in rows]
+        if len(set(labels)) != len(labels):
+            twice = next(label for label in labels if labels.count(label) > 1)
+            raise DataError(f"{self.path}: the label {twice!r} is there twice")
+        self.made: dict[str, tuple[Run, ...]] = {}
+        self.extra: dict[str, Run] = {}
+        found = tuple(self._row(row) for row in rows)
+        part = "" if self.dataset is None else f"-{_safe(self.dataset)}"
+        return Grid(
+            name=self.path.stem + part,
+            title=self.values["title"],
+            note=self.values.get("note", ""),
+            published=self.values.get("published", ""),
+            columns=self.values["columns"],
+            rows=found,
+            extra=tuple(self.extra.values()),
+        )
+
+    def _row(self, row: Mapping[str, Any]) -> Row:
+        label, published = row["label"], row.get("published", {})
+        seeds = self.seeds or self.values.get("seeds", [0])
+        if not all(isinstance(s, int) and not isinstance(s, bool) for s in seeds):
+            raise DataError(f"{self.path}: seeds: expected whole numbers, found {seeds!r}")
+        if unknown := set(published) - {*self.values["columns"], *self._spreads()}:
+            raise DataError(
+                f"{self.path}: {label}: published: {', '.join(sorted(unknown))} is no column"
+            )
+        if "method" in row:
+            runs = self._scored(row, seeds)
+        else:
+            runs = tuple(self._network(row.get("set", {}), seed) for seed in seeds)
+        self.made[label] = runs
+        return Row(label, published, runs)
+
+    def _spreads(self) -> set[str]:
+        return {f"{column}_sd" for column in self.values["columns"]}
+
+    def _network(self, changes: Mapping[str, Any], seed: int) -> Run:
+        given = {**self.values["base"], **changes, "seed": seed, "profile": self.profile}
+        if self.dataset is not None:
+            given["dataset"] = self.dataset
+        training = self._build(Training, given)
+        return Run(NETWORK, dataclasses.asdict(training))
+
+    def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
+        """Runs without training: one for all seeds, or one for every run it scores again."""
+        base = {k: v for k, v in self.values["base"].items() if k in _fields(Scoring)}
+        given = {**base, **row.get("set", {}), "method": row["method"], "profile": self.profile}
+        if self.dataset is not None:
+            given["dataset"] = self.dataset
+        if row["method"] != "run":
+            return (Run(WITHOUT, dataclasses.asdict(self._build(Scoring, given))),)
+        of = row.get("of")
+        if isinstance(of, Mapping):
+            runs = tuple(self._network(of, seed) for seed in seeds)
+        elif of in self.made:
+            runs = self.made[of]
+        else:
+            raise DataError(
+                f"{self.path}: {row['label']}: of: expected the label of a row above, or the "
+                f"settings of a network; found {of!r}"
+            )
+        found = []
+        for run in runs:
+            self.extra[run.id] = run
+            asked = {**given, "run": run.id, "seed": run.parameters["seed"]}
+            scored = dataclasses.asdict(self._build(Scoring, asked))
+            found.append(Run(WITHOUT, scored, needs=(run.id,)))
+        return tuple(found)
+
+    def _build(self, kind: type, given: Mapping[str, Any]) -> Any:
+        if unknown := sorted(given.keys() - _fields(kind)):
+            raise DataError(f"{self.path}: {unknown_name('parameter', unknown[0], _fields(kind))}")
+        try:
+            built = kind(**given)
+            if kind is Training:
+                built.resolved()
+        except InputError as error:
+            raise DataError(f"{self.path}: {error}") from error
+        return built
+
+    def _keys(self, what: str, value: Any, known: set[str], *, required: set[str]) -> None:
+        if not isinstance(value, Mapping):
+            raise DataError(f"{self.path}: expected {what} as keys and values, found {value!r}")
+        if unknown := sorted(value.keys() - known):
+            raise DataError(f"{self.path}: {unknown_name(f'key of {what}', unknown[0], known)}")
+        if missing := sorted(required - value.keys()):
+            raise DataError(f"{self.path}: {what} lacks {', '.join(missing)}")
+
+
+@lru_cache
+def _fields(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
+
+
+def _safe(text: str) -> str:
+    name = Path(text.removeprefix("folder:")).name
+    return "".join(c if c.isalnum() else "-" for c in name).strip("-")

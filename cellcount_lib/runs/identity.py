@@ -1,0 +1,108 @@
+"""Run identity: parameters, chapter, code and data, as hashes that say what has changed.
+
+Two runs with the same parameters are the same run, whichever grid asks for them. A record is stale
+when the chapter, the code that decides numbers, or the data are no longer what made it. Comments,
+docstrings and the layout of the code do not count.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+LIBRARY = Path(__file__).resolve().parents[1]
+# Nothing in here decides a number of a run.
+NO_SCIENCE = (
+    "__init__.py",
+    "__main__.py",
+    "cli.py",
+    "doctor.py",
+    "errors.py",
+    "files.py",
+    "plots.py",
+    "progress.py",
+    "records.py",
+    "data/download.py",
+    "data/download_cli.py",
+    "training/command.py",
+    "data/simulator/calibration.py",
+    "difficulty.py",
+    "models/measure.py",
+    "curves.py",
+    "stats.py",
+)
+NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "runs", "tables")
+
+
+def digest(value: Any) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def code_hashes() -> dict[str, str]:
+    """Return a hash for every module that decides numbers, by its path in the library."""
+    found = {}
+    for path in sorted(LIBRARY.rglob("*.py")):
+        name = path.relative_to(LIBRARY).as_posix()
+        if name in NO_SCIENCE or name.startswith(NO_SCIENCE_FOLDERS):
+            continue
+        found[name] = source_hash(path.read_text())
+    return found
+
+
+def source_hash(source: str) -> str:
+    """Hash what Python code does: its syntax tree without docstrings.
+
+    Examples
+    --------
+    >>> source_hash("x = 1  # one") == source_hash('"Say what."\\nx = (1)')
+    True
+    >>> source_hash("x = 1") == source_hash("x = 2")
+    False
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list) or not body or not isinstance(body[0], ast.Expr):
+            continue
+        if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def chapter_hash(path: Path) -> str:
+    """Hash the code cells of a notebook, without the cell of its parameters."""
+    cells = json.loads(path.read_text())["cells"]
+    code = [
+        "".join(cell["source"])
+        for cell in cells
+        if cell["cell_type"] == "code"
+        and not {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", ()))
+    ]
+    return source_hash("\n".join(line for cell in code for line in _python(cell)))
+
+
+def _python(cell: str) -> list[str]:
+    """Lines of a cell without the magics of IPython."""
+    return [line for line in cell.splitlines() if not line.lstrip().startswith(("%", "!"))]
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Say what differs between two identities (`records.identity_of`), in words.
+
+    Examples
+    --------
+    >>> old = {"chapter": "a", "data": "b", "code": {"losses/pixel.py": "1"}}
+    >>> changes(old, old | {"data": "c", "code": {"losses/pixel.py": "2"}})
+    ['the data', 'losses/pixel.py']
+    """
+    words = {"parameters": "the parameters", "chapter": "the chapter", "data": "the data"}
+    found = [word for key, word in words.items() if old.get(key) != new.get(key)]
+    before, now = old.get("code", {}), new.get("code", {})
+    found += [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    return found

@@ -1,0 +1,170 @@
+"""Many runs: a plan for Snakemake, which schedules them here or on SLURM.
+
+Snakemake decides what runs when; what a run is, and whether it is there, is ours. A plan holds the
+runs that are to be executed; their records are the targets. Whoever ends this process ends the
+runs: they look for it (`execute.end_with_owner`), and Snakemake is on a leash.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cellcount_lib.errors import InputError
+from cellcount_lib.files import write_whole
+from cellcount_lib.records import NOTEBOOK, RECORD
+from cellcount_lib.runs.execute import OWNER, own_mark
+from cellcount_lib.runs.grid import Run, project
+from cellcount_lib.runs.identity import digest
+from cellcount_lib.runs.status import State, chapter_of
+
+PLANS = ".plans"
+
+
+def to_do(found: Sequence[State], *, refresh: bool = False) -> list[State]:
+    """Return the runs to execute: those that are missing or have failed, and with `refresh` stale.
+
+    A run whose needed run is executed again is executed again, too.
+    """
+    wanted = {"missing", "failed"} | ({"stale"} if refresh else set())
+    chosen: dict[str, State] = {}
+    for state in found:
+        if state.state in wanted or any(need in chosen for need in state.run.needs):
+            chosen[state.run.id] = state
+    return list(chosen.values())
+
+
+def write_plan(chosen: Sequence[State], folder: Path, *, root: Path | None) -> Path:
+    """Write the plan that the Snakefile reads; old records are put aside, so that they are made."""
+    runs = {}
+    for state in chosen:
+        run = state.run
+        record = state.folder / RECORD
+        if record.exists():
+            os.replace(record, state.folder / f"previous-{RECORD}")
+            # a stale or failed run begins anew; an interrupted one has no record and goes on
+            (state.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        runs[run.id] = {
+            "chapter": str(chapter_of(run)),
+            "parameters": dict(run.parameters),
+            "folder": str(state.folder),
+            "record": str(record),
+            "notebook": str(state.folder / NOTEBOOK),
+            "needs": [n for n in run.needs if n in {s.run.id for s in chosen}],
+            "places": _places(run, state.folder, root),
+        }
+    plan = {"python": sys.executable, "runs": runs}
+    path = folder / PLANS / f"{int(time.time())}-{os.getpid()}.json"
+    write_whole(path, json.dumps(plan, indent=1))
+    return path
+
+
+def _places(run: Run, folder: Path, root: Path | None) -> dict[str, Any]:
+    places: dict[str, Any] = {"out": str(folder)}
+    if root is not None:
+        places["root"] = str(root.resolve())
+    if run.parameters.get("run"):
+        places["run_folder"] = str(folder.parent / run.parameters["run"])
+    return places
+
+
+def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None) -> int:
+    """Execute a plan; return Snakemake's exit code.
+
+    Parameters
+    ----------
+    plan : Path
+    jobs : int, optional
+        Runs at a time; default: 1 here, what the profile says on a cluster.
+    slurm : Path, optional
+        Profile folder of a cluster: runs become SLURM jobs.
+    """
+    if shutil.which("snakemake", path=_path()) is None:
+        raise InputError("snakemake is missing; install it with: pip install 'cellcount-book[run]'")
+    work = plan.parent.parent
+    command = [
+        *("snakemake", "--snakefile", str(project() / "workflow" / "Snakefile")),
+        *("--directory", str(work), "--config", f"plan={plan}"),
+        *("--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime"),
+        *("--nolock", "--quiet", "all"),
+    ]
+    if slurm is None:
+        jobs = jobs or 1
+        command += ["--cores", str(jobs)]
+    else:
+        name = f"cellcount{digest(str(work))[:8]}"
+        if left := cancel_left(name):
+            print(f"cancelled {left} jobs that an earlier, killed command had left in the queue")
+        command += ["--workflow-profile", str(slurm.resolve()), "--executor", "slurm"]
+        command += ["--slurm-jobname-prefix", name]
+    if jobs is not None:
+        command += ["--jobs", str(jobs)]
+    environment = os.environ | {"PATH": _path(), "PYTHONNOUSERSITE": "1"}
+    if slurm is None and jobs is not None:
+        environment[OWNER] = own_mark()
+        # Runs beside each other share the cores; threads that wait for each other's cores crawl.
+        threads = max(1, (len(os.sched_getaffinity(0))) // jobs)
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    log = plan.with_suffix(".log")
+    with log.open("w") as file, _ended(command, environment, file) as process:
+        code = process.wait()
+    return code
+
+
+def cancel_left(name: str) -> int:
+    """Cancel the SLURM jobs whose names begin with `name`; return how many there were.
+
+    A command that was killed could not cancel them, and a second job of the same run would write
+    into the same folder.
+    """
+    asked = subprocess.run(
+        ["squeue", "--me", "--noheader", "--format", "%i %j"], capture_output=True, text=True
+    )
+    lines = (line.split(maxsplit=1) for line in asked.stdout.splitlines())
+    mine = [job for job, job_name in lines if job_name.startswith(name)]
+    if mine:
+        subprocess.run(["scancel", *mine], check=True)
+    return len(mine)
+
+
+def _path() -> str:
+    """Return the search path with the programs of this Python's environment first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+@contextmanager
+def _ended(
+    command: list[str], environment: dict[str, str], log: Any
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a process group and make sure that it is over when the block is left, however."""
+    leash = [sys.executable, "-m", "cellcount_lib.runs.leash"]
+    process = subprocess.Popen(
+        [*leash, *command], env=environment, stdout=log, stderr=log, start_new_session=True
+    )
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield process
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()

@@ -1,0 +1,198 @@
+import dataclasses
+
+import pytest
+import yaml
+
+from cellcount_lib.errors import CellcountError, DataError, InputError
+from cellcount_lib.losses import PRESETS
+from cellcount_lib.metrics import pooled
+from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid, project
+from cellcount_lib.runs.identity import changes, chapter_hash, code_hashes, digest, source_hash
+from cellcount_lib.runs.scoring import METHODS
+from cellcount_lib.training.settings import Training
+
+BASE = {
+    "title": "T",
+    "base": {"dataset": "simulated"},
+    "columns": {"f1": "F1"},
+    "rows": [{"label": "a"}, {"label": "b", "set": {"arch": "unet"}}],
+}
+
+
+def grid(tmp_path, profile="smoke", seeds=None, dataset=None, **changes):
+    path = tmp_path / "g.yaml"
+    path.write_text(yaml.safe_dump(BASE | changes))
+    return load_grid(path, profile=profile, seeds=seeds, dataset=dataset)
+
+
+def test_a_row_has_a_run_per_seed_with_all_parameters(tmp_path):
+    made = grid(tmp_path, seeds=[0, 5])
+    assert [len(row.runs) for row in made.rows] == [2, 2]
+    run = made.rows[1].runs[1]
+    expected = Training(dataset="simulated", arch="unet", profile="smoke", seed=5)
+    assert run == Run(NETWORK, dataclasses.asdict(expected))
+    assert len({r.id for r in made.runs}) == 4
+    assert run.id.startswith("simulated-unet-recommended-seed5-")
+
+
+def test_a_run_is_its_parameters_not_its_grid(tmp_path):
+    one = grid(tmp_path)
+    two = grid(tmp_path, title="another", rows=[{"label": "c", "set": {"recipe": "recommended"}}])
+    assert one.rows[0].runs[0].id == two.rows[0].runs[0].id
+    other = grid(tmp_path, profile="laptop")
+    assert one.rows[0].runs[0].id != other.rows[0].runs[0].id
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"titel": "x"}, "unknown key of the grid 'titel'; did you mean 'title'"),
+        ({"rows": []}, "rows: expected a list"),
+        ({"rows": [{"label": "a", "sets": {}}]}, "unknown key of a row 'sets'; did you mean 'set'"),
+        ({"rows": [{"set": {}}]}, "a row lacks label"),
+        ({"rows": [{"label": "a"}, {"label": "a"}]}, "'a' is there twice"),
+        ({"rows": [{"label": "a", "set": {"archi": "unet"}}]}, "did you mean 'arch'"),
+        ({"rows": [{"label": "a", "set": {"loss": "dise"}}]}, "did you mean 'dice'"),
+        ({"rows": [{"label": "a", "method": "oracel"}]}, "did you mean 'oracle'"),
+        ({"rows": [{"label": "a", "method": "run", "of": "b"}]}, "the label of a row above"),
+        ({"rows": [{"label": "a", "published": {"f2": 1}}]}, "f2 is no column"),
+        ({"base": {"protocol": "x"}}, "unknown protocol"),
+        ({"seeds": [0.5]}, "expected whole numbers"),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(tmp_path, wrong, message):
+    with pytest.raises(CellcountError, match=message):
+        grid(tmp_path, **wrong)
+
+
+def test_files_that_are_no_grids(tmp_path):
+    with pytest.raises(InputError, match="unknown grid 'tabel1'; did you mean 'table1'"):
+        load_grid("tabel1", profile="smoke")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_grid(tmp_path / "absent.yaml", profile="smoke")
+    (tmp_path / "x.yaml").write_text("a: [")
+    with pytest.raises(DataError, match="expected YAML"):
+        load_grid(tmp_path / "x.yaml", profile="smoke")
+    (tmp_path / "x.yaml").write_text("- a")
+    with pytest.raises(DataError, match="keys and values"):
+        load_grid(tmp_path / "x.yaml", profile="smoke")
+
+
+def test_scoring_again_needs_its_run_and_has_its_seed(tmp_path):
+    rows = [
+        {"label": "a"},
+        {"label": "b", "method": "run", "of": "a", "set": {"protocol": "morelli2021"}},
+        {"label": "c", "method": "run", "of": {"arch": "fcn"}},
+        {"label": "d", "method": "oracle"},
+    ]
+    made = grid(tmp_path, rows=rows, seeds=[0, 1])
+    a, b, c, d = (row.runs for row in made.rows)
+    assert [r.needs for r in b] == [(a[0].id,), (a[1].id,)]
+    assert [r.parameters["run"] for r in b] == [r.id for r in a]
+    assert {r.chapter for r in b} == {WITHOUT}
+    hidden = [r for r in made.runs if r.parameters.get("arch") == "fcn"]
+    assert {r.id for r in hidden} == {r.needs[0] for r in c}
+    assert len(d) == 1  # no seed in it
+    order = [r.id for r in made.runs]
+    assert all(order.index(need) < order.index(r.id) for r in made.runs for need in r.needs)
+
+
+def test_another_dataset_is_another_table(tmp_path):
+    made = grid(tmp_path, dataset="folder:/some/where/my-cells")
+    assert made.name == "g-my-cells"
+    assert {r.parameters["dataset"] for r in made.runs} == {"folder:/some/where/my-cells"}
+    assert all("/" not in r.id for r in made.runs)
+
+
+# --- the grids of the project --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", grids())
+def test_every_grid_of_the_project_is_valid(name):
+    import pandas as pd
+
+    made = load_grid(name, profile="laptop")
+    assert made.title
+    assert len(made.runs) == len({r.id for r in made.runs})
+    row = {"n_true": [1], "n_pred": [1], "tp": [1], "fp": [0], "fn": [0], "status": ["ok"]}
+    row |= {"tp_iou": [1], "fp_iou": [0], "fn_iou": [0]}
+    assert set(made.columns) <= {*pooled(pd.DataFrame(row)), "mae_objects"}
+
+
+def test_the_losses_are_the_twelve_of_the_study_with_its_seeds():
+    made = load_grid("losses", profile="laptop")
+    trained = [row for row in made.rows if row.runs[0].chapter == NETWORK]
+    assert len(trained) == 12
+    used = {row.runs[0].parameters["loss"] for row in trained}
+    assert used <= {*PRESETS}
+    assert len(used) == 12
+    assert {tuple(r.parameters["seed"] for r in row.runs) for row in trained} == {
+        (0, 5, 25, 47, 79)
+    }
+    assert all({"f1", "f1_sd", "mae"} <= row.published.keys() for row in trained)
+
+
+def test_table1_switches_maps_and_artifacts():
+    made = load_grid("table1", profile="laptop", seeds=[0])
+    trained = {r.label: r.runs[0].parameters for r in made.rows if r.runs[0].chapter == NETWORK}
+    assert len(trained) == 9
+    for label, p in trained.items():
+        assert p["oversample_artifacts"] == ("no AO" not in label)
+        assert p["weight_map"] == (False if "no WM" in label else None)
+    others = {r.runs[0].parameters["method"] for r in made.rows if r.runs[0].chapter == WITHOUT}
+    assert others == METHODS.keys() - {"run"}
+    assert sum(bool(r.published) for r in made.rows) == 10
+
+
+# --- identity ------------------------------------------------------------------------------------
+
+
+def test_code_counts_and_words_do_not(tmp_path):
+    plain = "def f(x):\n    return x + 1\n"
+    said = 'def f(x):\n    """Add one."""\n    # really\n    return (x\n            + 1)\n'
+    assert source_hash(plain) == source_hash(said)
+    assert source_hash(plain) != source_hash(plain.replace("1", "2"))
+    assert source_hash('"""Only words."""') == source_hash('"""Others."""')
+
+
+def test_modules_that_decide_numbers_are_hashed_and_others_are_not():
+    names = set(code_hashes())
+    assert {"losses/region.py", "training/recipes.py", "data/simulate.py", "heatmaps.py"} <= names
+    assert not {"cli.py", "plots.py", "runs/launch.py", "prediction/run.py"} & names
+
+
+def test_a_chapter_is_its_code_without_parameters(tmp_path):
+    import json
+
+    path = project() / "chapters" / "03_one_experiment.ipynb"
+    notebook = json.loads(path.read_text())
+    before = chapter_hash(path)
+    copy = tmp_path / "c.ipynb"
+
+    def change(kind, tag, text):
+        cells = json.loads(json.dumps(notebook))["cells"]
+        found = [
+            c
+            for c in cells
+            if c["cell_type"] == kind and (tag in c["metadata"].get("tags", [])) == bool(tag)
+        ]
+        found[-1]["source"] = [*found[-1]["source"], text]
+        copy.write_text(json.dumps(notebook | {"cells": cells}))
+        return chapter_hash(copy)
+
+    assert change("markdown", "", "\nMore words.") == before
+    assert change("code", "parameters", "\nseed = 7") == before
+    assert change("code", "figure", "\n# a comment") == before
+    assert change("code", "figure", "\nax.set(title='x')") != before
+
+
+def test_changes_are_named():
+    old = {"parameters": "1", "chapter": "2", "data": "3", "code": {"a.py": "x", "b.py": "y"}}
+    assert changes(old, old) == []
+    new = {"parameters": "1", "chapter": "9", "data": "3", "code": {"b.py": "z", "c.py": "y"}}
+    assert changes(old, new) == ["the chapter", "a.py", "b.py", "c.py"]
+
+
+def test_digest_is_of_values_not_of_their_order():
+    assert digest({"a": 1, "b": [None, 0.5]}) == digest({"b": [None, 0.5], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})

@@ -1,0 +1,201 @@
+"""``cellcount run`` for real: Snakemake, papermill and kernels, with chapters that take a second."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cellcount_lib.errors import InputError
+from cellcount_lib.records import read_record
+from cellcount_lib.runs.execute import Job, check_parameters, execute, reason
+from cellcount_lib.runs.grid import load_grid
+from tests.runs.quick import GRID, make_project
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(make_project(tmp_path / "project"), tmp_path / "runs")
+
+
+class Place:
+    """A project and the folder of its runs."""
+
+    def __init__(self, project, runs):
+        self.project, self.runs = project, runs
+
+    def command(self, name, *options):
+        command = [sys.executable, "-m", "cellcount_lib", name, "quick", "--profile", "smoke"]
+        return [*command, "--runs-dir", str(self.runs), *options]
+
+    def environment(self, **more):
+        return os.environ | {"CELLCOUNT_PROJECT": str(self.project), "PYTHONPATH": str(ROOT)} | more
+
+    def run(self, name, *options, **more):
+        return subprocess.run(
+            self.command(name, *options),
+            env=self.environment(**more),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            cwd=ROOT,
+        )
+
+    def executions(self):
+        path = self.runs / "smoke" / "executions.txt"
+        return Counter(path.read_text().split()) if path.exists() else Counter()
+
+    def processes(self):
+        """Processes that have to do with these runs, found by their command line."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                environment = (folder / "environ").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            mine = str(self.project) in environment or str(self.runs) in line
+            if mine and int(folder.name) != os.getpid():
+                found.append((int(folder.name), line))
+        return found
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_everything_once_then_nothing(place):
+    dry = place.run("run", "--dry-run")
+    assert "4 of 4 to run" in dry.stdout
+    assert not place.runs.exists()
+    first = place.run("run", "--jobs", "2")
+    assert first.returncode == 0, first.stderr
+    assert "4 runs: 4 done, 0 stale, 0 failed, 0 missing" in first.stdout
+    assert set(place.executions().values()) == {1}
+    for folder in (place.runs / "smoke").glob("simulated-*"):
+        record = read_record(folder / "record.json")
+        in_notebook = read_record(folder / "notebook.ipynb")
+        assert record == in_notebook
+        assert folder.name.startswith(f"simulated-{record.parameters['arch']}")
+    second = place.run("run", "--jobs", "2")
+    assert second.returncode == 0
+    assert sum(place.executions().values()) == 4
+    again = place.run("status", "--all")
+    assert again.stdout.count("(completed)") == 3
+    assert again.stdout.count("(collapsed)") == 1
+
+
+def test_a_failed_run_stops_no_other_is_recorded_and_tried_again(place):
+    grid = GRID + "  - label: three\n    set: {arch: fcn}\n"
+    (place.project / "experiments" / "quick.yaml").write_text(grid)
+    ended = place.run("run", "--seeds", "0", "--jobs", "2")
+    assert ended.returncode == 1
+    assert "3 runs: 2 done, 0 stale, 1 failed, 0 missing" in ended.stdout
+    assert "ValueError: this one fails" in ended.stderr
+    (folder,) = (place.runs / "smoke").glob("simulated-fcn-*")
+    record = read_record(folder / "record.json")
+    assert (record.status, record.reason) == ("failed", "ValueError: this one fails")
+    assert (folder / "notebook.ipynb").exists()
+    chapter = place.project / "chapters" / "03_one_experiment.ipynb"
+    chapter.write_text(chapter.read_text().replace("fcn", "nothing"))
+    mended = place.run("run", "--seeds", "0", "--refresh")
+    assert mended.returncode == 0, mended.stderr
+    assert read_record(folder / "record.json").status == "completed"
+
+
+def test_stale_runs_say_why_and_wait_for_refresh(place):
+    place.run("run", "--seeds", "0")
+    chapter = place.project / "chapters" / "03_one_experiment.ipynb"
+    chapter.write_text(chapter.read_text().replace("- (i + seed) % 3", "- (i + seed) % 2"))
+    state = place.run("status", "--seeds", "0")
+    assert state.stdout.count("stale") == 3
+    assert "changed since: the chapter" in state.stdout
+    same = place.run("run", "--seeds", "0")
+    assert "2 runs are stale; --refresh runs them again" in same.stdout
+    assert same.returncode == 0
+    assert set(place.executions().values()) == {1}
+    fresh = place.run("run", "--seeds", "0", "--refresh")
+    assert "2 runs: 2 done, 0 stale" in fresh.stdout, fresh.stderr
+    assert set(place.executions().values()) == {2}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_it_leaves_no_process_and_goes_on(place, how):
+    process = subprocess.Popen(
+        place.command("run", "--jobs", "2", "--seeds", "0,1,2"),
+        env=place.environment(QUICK_SECONDS="1.5"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    assert wait_until(lambda: sum(place.executions().values()) >= 1)
+    time.sleep(0.7)
+    os.kill(process.pid, how)
+    process.wait()
+    assert wait_until(lambda: not place.processes(), 20), place.processes()
+    before = place.executions()
+    assert 1 <= sum(before.values()) < 6
+    for record in (place.runs / "smoke").glob("*/record.json"):
+        read_record(record)  # whole, or not there
+    ended = place.run("run", "--jobs", "2", "--seeds", "0,1,2")
+    assert ended.returncode == 0, ended.stderr
+    assert "6 runs: 6 done" in ended.stdout
+    assert set(place.executions().values()) == {1}
+    assert len(place.executions()) == 6
+
+
+def test_parameters_that_a_chapter_lacks_are_refused(place, monkeypatch):
+    chapter = place.project / "chapters" / "03_one_experiment.ipynb"
+    monkeypatch.setenv("CELLCOUNT_PROJECT", str(place.project))
+    run = load_grid("quick", profile="smoke").runs[0]
+    good = Job(chapter, run.parameters, place.runs / "x", {"out": "x"})
+    check_parameters(good)
+    bad = Job(chapter, {**run.parameters, "sede": 1}, place.runs / "x", {})
+    with pytest.raises(InputError, match=r"unknown parameter .*'sede'; did you mean 'seed'"):
+        execute(bad)
+    assert not place.runs.exists()
+
+
+def test_the_reason_is_the_chapters_own_error():
+    class Papermills(Exception):
+        ename, evalue = "DataError", "no pictures\nat all"
+
+    assert reason(Papermills("a long report")) == "DataError: no pictures"
+    assert reason(ValueError("")) == "ValueError: no message"
+
+
+def test_gpus_are_shared_out(tmp_path, monkeypatch):
+    from cellcount_lib.runs.execute import _gpu
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    with _gpu(tmp_path):
+        first = os.environ["CUDA_VISIBLE_DEVICES"]
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+        with _gpu(tmp_path):
+            second = os.environ["CUDA_VISIBLE_DEVICES"]
+    assert {first, second} == {"3", "5"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with _gpu(tmp_path):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+def test_a_plan_is_what_the_snakefile_reads(place):
+    place.run("run", "--seeds", "0")
+    (plan,) = (place.runs / "smoke" / ".plans").glob("*.json")
+    values = json.loads(plan.read_text())
+    assert len(values["runs"]) == 2
+    for name, run in values["runs"].items():
+        assert Path(run["record"]).exists()
+        assert Path(run["record"]).parent.name == name
