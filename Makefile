@@ -45,7 +45,7 @@ install: .make/installed ## the environment only
 report: .make/installed ## the simulator against the published figures, measured again
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
 
-model: .make/installed ## train the model that comes with the project again (20 minutes)
+model: .make/installed ## train the model that comes with the project again (15 minutes)
 	$(STEP) "The shipped model" -- $(BIN)/python tools/ship_model.py
 
 clean: ## remove the environment and everything built

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.main import get_command
 
 from cellcount_lib.cli import app
 
@@ -28,7 +29,9 @@ def cellcount(*arguments: str, cwd: Path | None = None, **env: str) -> subproces
 def test_help_lists_every_command_with_a_sentence():
     shown = cellcount("--help")
     assert shown.returncode == 0
-    for command in COMMANDS:
+    hidden = {name for name, command in get_command(app).commands.items() if command.hidden}
+    assert hidden == {"execute"}
+    for command in set(COMMANDS) - hidden:
         assert command in shown.stdout
 
 
@@ -36,8 +39,6 @@ def test_help_lists_every_command_with_a_sentence():
 def test_every_option_of_every_command_is_explained(command):
     shown = cellcount(command, "--help")
     assert shown.returncode == 0, shown.stderr
-    from typer.main import get_command
-
     for parameter in get_command(app).commands[command].params:
         assert parameter.help, f"cellcount {command}: {parameter.name} has no help"
 

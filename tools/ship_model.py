@@ -1,6 +1,6 @@
 """Train the model that comes with the project, measure it, and write its card.
 
-    python tools/ship_model.py                        (20 minutes on two cores; resumes)
+    python tools/ship_model.py                        (15 minutes on two cores; resumes)
     python tools/ship_model.py --also folder:PATH     (one more row in the card)
 
 The card's numbers are those of the file that ships, in half precision.
@@ -22,12 +22,16 @@ from cellcount_lib.training.run import finished, train
 from cellcount_lib.training.settings import Training
 from cellcount_lib.weights import DEFAULT, SHIPPED, load_model, save_model
 
-PARTS = ("simulated", "simulated:nuclei-medium", "simulated:nuclei-overcrowded")
+# With the overcrowded nuclei in the training, hundreds to a picture, the cutoff is theirs and the
+# neurons fare worse; the model is measured on them all the same.
+PARTS = ("simulated", "simulated:nuclei-medium")
+MEASURED = (*PARTS, "simulated:nuclei-overcrowded")
 TRAINING = Training(
     dataset="+".join(PARTS),
     profile="laptop",
     grey=0.5,
-    epochs=24,
+    epochs=14,
+    scale=0.25,
     protocol_scale=1.0,
 )
 WORK = Path("build/model")
@@ -101,7 +105,7 @@ def main() -> None:
         "| test pictures of | number | cells wide | F1 | precision | recall | MAE | mean count |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in (*PARTS, *given.also):
+    for name in (*MEASURED, *given.also):
         found = measured(name)
         shown = name if not name.startswith("folder:") else Path(name).name
         lines.append(

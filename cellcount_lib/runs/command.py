@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 GridName = Annotated[str, typer.Argument(help="Name of a grid in experiments/, or a YAML file.")]
 ProfileName = Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")]
-Seeds = Annotated[
-    str | None, typer.Option(help="Seeds separated by commas (default: the grid's).")
-]
+Seeds = Annotated[str | None, typer.Option(help="Seeds separated by commas (default: the grid's).")]
 DatasetName = Annotated[str | None, typer.Option(help="Dataset (default: the grid's).")]
 RunsDir = Annotated[
     Path | None, typer.Option(help="Folder of the runs (default: CELLCOUNT_RUNS, else runs/).")

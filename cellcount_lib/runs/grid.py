@@ -163,7 +163,9 @@ class _Maker:
     dataset: str | None
 
     def grid(self) -> Grid:
-        self._keys("the grid", self.values, GRID_KEYS, required={"title", "base", "rows", "columns"})
+        self._keys(
+            "the grid", self.values, GRID_KEYS, required={"title", "base", "rows", "columns"}
+        )
         rows = self.values["rows"]
         if not isinstance(rows, list) or not rows:
             raise DataError(f"{self.path}: rows: expected a list of rows, found {rows!r}")

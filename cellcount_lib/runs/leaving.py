@@ -44,9 +44,7 @@ def record_of(
     )
 
 
-def record_of_scoring(
-    asked: "Scoring", scored: "Scored", *, begun: str, total: float
-) -> Record:
+def record_of_scoring(asked: "Scoring", scored: "Scored", *, begun: str, total: float) -> Record:
     """Make the record of a method without training."""
     parameters = dataclasses.asdict(asked)
     return Record(

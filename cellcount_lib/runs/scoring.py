@@ -99,9 +99,7 @@ def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) 
     root : Path, optional
         Folder of the datasets.
     """
-    parts = full_size(
-        asked.dataset, asked.profile, protocol_scale=asked.protocol_scale, root=root
-    )
+    parts = full_size(asked.dataset, asked.profile, protocol_scale=asked.protocol_scale, root=root)
     if parts.test is None:
         raise DataError(f"{asked.dataset}: expected test pictures, found none to score")
     ruler = Ruler(protocol(asked.protocol), parts.protocol_scale)

@@ -165,10 +165,25 @@ def read_results(folder: Path, name: str) -> Results:
             raise DataError(
                 f"{path}: expected collected results; make them: cellcount tables {name}"
             )
-    runs, images = (pd.read_csv(path, float_precision="round_trip") for path in paths)
-    for column in ("reason", "gpu", "protocol", "data", "code"):
-        runs[column] = runs[column].fillna("").astype(str)
+    runs, images = (
+        pd.read_csv(path, dtype=str, keep_default_na=False).apply(_typed) for path in paths
+    )
     return Results(runs, images, [])
+
+
+TEXTS = {*RUN_COLUMNS, "image", "status"} - {"seed", "protocol_scale", "cutoff", "seconds"}
+
+
+def _typed(column: "pd.Series[str]") -> "pd.Series[Any]":
+    """Make numbers of a column of text, to the last digit; an empty cell is no number."""
+    import pandas as pd
+
+    if column.name in TEXTS:
+        return column
+    if all(value.lstrip("-").isdigit() for value in column):
+        return column.astype("int64")
+    numbers = [float(value) if value else float("nan") for value in column]
+    return pd.Series(numbers, index=column.index, name=column.name)
 
 
 def keep_notebooks(grid: Grid, folder: Path, out: Path) -> int:

@@ -31,7 +31,7 @@ def train_command(
     init: Annotated[
         str | None, typer.Option(help="Start from this model: a file, or the name of one.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, crops, augmentation.")] = 0,
     scale: Annotated[
         float | None, typer.Option(help="Size at which the network sees pictures.")
     ] = None,
@@ -41,7 +41,9 @@ def train_command(
     crop: Annotated[int | None, typer.Option(min=16, help="Side of the crops.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Crops per step.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps per epoch.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs (default: the profile's).")
+    ] = None,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,

@@ -74,7 +74,9 @@ def cluster(folder: Path) -> Iterator[None]:
 
     try:
         _munge()
-        start("/usr/sbin/runuser", "-u", "munge", "--", "/usr/sbin/munged", "--foreground", "--force")
+        start(
+            "/usr/sbin/runuser", "-u", "munge", "--", "/usr/sbin/munged", "--foreground", "--force"
+        )
         _wait(lambda: Path("/run/munge/munge.socket.2").exists(), "munged", folder)
         start("/usr/sbin/slurmctld", "-D", "-c")
         start("/usr/sbin/slurmd", "-D")

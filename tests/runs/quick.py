@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BODY = '''
+BODY = """
 import os, time
 from pathlib import Path
 from cellcount_lib.records import Record, now, write_record
@@ -31,7 +31,8 @@ chapter = Path(os.environ["CELLCOUNT_PROJECT"]) / "chapters" / "03_one_experimen
 record = Record(
     status="collapsed" if arch == "unet" and seed == 1 else "completed", reason="",
     chapter="03_one_experiment",
-    parameters=parameters, identity=identity_of(chapter, parameters, data=load(dataset, split="train").fingerprint),
+    parameters=parameters,
+    identity=identity_of(chapter, parameters, data=load(dataset, split="train").fingerprint),
     protocol=protocol, protocol_scale=1.0, cutoff=0.5, scores=pooled(pd.DataFrame(rows)),
     images=rows, history=[], seconds={"total": 1.0, "training": 0.5}, started=begun,
 )
@@ -39,7 +40,7 @@ with open(Path(out).parent / "executions.txt", "a") as file:
     file.write(Path(out).name + "\\n")
 write_record(Path(out), record)
 record
-'''
+"""
 
 
 def make_project(folder: Path, grid: str = "") -> Path:

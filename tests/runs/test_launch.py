@@ -1,4 +1,4 @@
-"""``cellcount run`` for real: Snakemake, papermill and kernels, with chapters that take a second."""
+"""``cellcount run`` for real: Snakemake, papermill, kernels, with chapters that take a second."""
 
 import json
 import os

@@ -9,8 +9,8 @@ import pytest
 
 from cellcount_lib.records import read_record
 from tests.runs.cluster import cluster, why_not
-from tests.runs.test_launch import Place, wait_until
 from tests.runs.quick import make_project
+from tests.runs.test_launch import Place, wait_until
 
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),

@@ -81,17 +81,19 @@ def test_means_and_spreads_are_over_seeds():
 def test_interval_against_a_plain_loop():
     made = results(a=[GOOD, BAD])
     row = sample(made.runs, made.images)
-    low, high = interval(row, "f1", resamples=3000, seed=1)
+    low, high = interval(row, "f1", resamples=20000, seed=1)
     rng = np.random.default_rng(2)
     values = []
-    for _ in range(3000):
+    for _ in range(20000):
         picked = rng.integers(0, 8, 8)
         values.append(
             np.mean(
                 [2 * t[picked].sum() / (t[picked].sum() + 80) for t in map(np.array, (GOOD, BAD))]
             )
         )
-    np.testing.assert_allclose([low, high], np.percentile(values, [2.5, 97.5]), atol=0.01)
+    np.testing.assert_allclose(
+        [low, high], np.percentile(values, [2.5, 97.5]), atol=0.011
+    )  # a step of the sum
 
 
 def test_permutation_against_all_swaps():
