@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.quick_project import GRID, make_project
 from cellcount_lib.errors import InputError
 from cellcount_lib.records import read_record
 from cellcount_lib.runs.execute import Job, check_parameters, execute, reason
 from cellcount_lib.runs.grid import load_grid
-from tests.runs.quick import GRID, make_project
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from benchmarks.quick_project import make_project
 from cellcount_lib.records import read_record
 from tests.runs.cluster import cluster, why_not
-from tests.runs.quick import make_project
 from tests.runs.test_launch import Place, wait_until
 
 pytestmark = [

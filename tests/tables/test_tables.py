@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.quick_project import make_project
 from cellcount_lib.errors import DataError
 from cellcount_lib.metrics import pooled
 from cellcount_lib.tables.collect import (
@@ -23,7 +24,6 @@ from cellcount_lib.tables.collect import (
     write_results,
 )
 from cellcount_lib.tables.compare import interval, letters, permutation_p, sample, summary
-from tests.runs.quick import make_project
 
 ROOT = Path(__file__).resolve().parents[2]
 
