@@ -165,7 +165,15 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         )
     }
 )
-"""Recipes by name."""
+"""Recipes by name.
+
+``recommended`` is what measured best here for the same number of steps: c-ResUnet on simulated
+pictures, profile ``laptop``, protocol ``recommended``, one seed each (the spread between seeds is
+0.03 in F1). Turning by quarters instead of any angle gave 0.04 more in 360 steps, 0.58 against
+0.54: interpolation blurs the small crops of a reduced picture. In 300 steps, with free rotation
+(0.57), random crops gave 0.56, BCE 0.54, rates of 0.002 and 0.01 gave 0.54 and 0.51 instead of
+0.005, and Dice alone 0.26. ``python -m benchmarks.quality`` measures such rows again.
+"""
 
 
 def recipe(name: str) -> Recipe:

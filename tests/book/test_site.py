@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("intro", "simulator", "datasets", "models", "protocols")
+PAGES = ("intro", "simulator", "datasets", "models", "protocols", "predict")
 
 
 def chromium() -> str:
