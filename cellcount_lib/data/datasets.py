@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_positive
+from cellcount_lib.data.cache import kept
 from cellcount_lib.data.fetch.store import data_root, stored_items
 from cellcount_lib.data.folder import RULE, scan_folder
 from cellcount_lib.data.item import Item, read_item
@@ -142,8 +143,13 @@ class _Drawn:
     def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
         from cellcount_lib.data.simulate import simulate
 
-        drawn = simulate(int(item.name), seed=self.seed, style=self.style, size=self.size)
-        return drawn.image, drawn.labels, {**item.meta, **drawn.meta}
+        def draw() -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+            drawn = simulate(int(item.name), seed=self.seed, style=self.style, size=self.size)
+            return drawn.image, drawn.labels, dict(drawn.meta)
+
+        about = {"name": item.name, "seed": self.seed, "style": self.style, "size": self.size}
+        image, labels, meta = kept(draw, **about)
+        return image, labels, {**item.meta, **meta}
 
 
 @dataclass(frozen=True)

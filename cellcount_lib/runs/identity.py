@@ -25,6 +25,7 @@ NO_SCIENCE = (
     "plots.py",
     "progress.py",
     "records.py",
+    "data/cache.py",
     "data/download.py",
     "data/download_cli.py",
     "training/command.py",

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cellcount_lib.data.cache import VARIABLE as CACHE
 from cellcount_lib.errors import InputError
 from cellcount_lib.files import write_whole
 from cellcount_lib.records import NOTEBOOK, RECORD
@@ -108,6 +109,7 @@ def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None)
     if jobs is not None:
         command += ["--jobs", str(jobs)]
     environment = os.environ | {"PATH": _path(), "PYTHONNOUSERSITE": "1"}
+    environment.setdefault(CACHE, str(work.parent / ".pictures"))
     if slurm is None and jobs is not None:
         environment[OWNER] = own_mark()
         # Runs beside each other share the cores; threads that wait for each other's cores crawl.

@@ -1,0 +1,154 @@
+"""The chapters that papermill executes: their parameters, and one real run of each."""
+
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cellcount_lib.metrics import pooled
+from cellcount_lib.protocols import PROTOCOLS
+from cellcount_lib.records import as_json, read_record
+from cellcount_lib.runs.execute import Job, _parameter_names, execute
+from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, project
+from cellcount_lib.runs.scoring import METHODS, Scoring
+from cellcount_lib.runs.status import states
+from cellcount_lib.training.settings import Training
+from tests.discs import write_dataset
+
+CHAPTERS = sorted((project() / "chapters").glob("*.ipynb"))
+
+
+def cells(path, kind="code"):
+    return [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == kind]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_a_chapter_is_committed_without_outputs(path):
+    for cell in cells(path):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_the_first_cell_is_the_set_up_cell(path):
+    source = (project() / "chapters" / "setup_cell.py").read_text()
+    wanted = ast.dump(ast.Module(ast.parse(source).body[1:], []))
+    assert ast.dump(ast.parse("".join(cells(path)[0]["source"]))) == wanted
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_every_code_cell_is_short_and_preceded_by_words(path):
+    before = None
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            assert before == "markdown"
+            assert len("".join(cell["source"]).splitlines()) <= 25
+        before = cell["cell_type"]
+
+
+@pytest.mark.parametrize(("chapter", "kind"), [(NETWORK, Training), (WITHOUT, Scoring)])
+def test_parameters_are_those_of_the_settings_with_their_defaults(chapter, kind):
+    path = project() / "chapters" / f"{chapter}.ipynb"
+    fields = {f.name: f.default for f in dataclasses.fields(kind)}
+    names = _parameter_names(path)
+    assert names[: len(fields)] == [*fields] or set(fields) <= set(names)
+    (cell,) = [c for c in cells(path) if "parameters" in c["metadata"].get("tags", [])]
+    values: dict = {}
+    exec("".join(cell["source"]), values)
+    for name, default in fields.items():
+        if default is not dataclasses.MISSING:
+            assert values[name] == default, name
+
+
+SMALL = {
+    "arch": "small-unet",
+    "profile": "smoke",
+    "crop": 32,
+    "batch": 4,
+    "steps": 25,
+    "epochs": 3,
+    "scale": 1.0,
+    "protocol_scale": 0.45,
+    "precision": "fp32",
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Chapter 3 executed on discs."""
+    base = tmp_path_factory.mktemp("chapter")
+    data = write_dataset(base / "discs")
+    run = Run(NETWORK, dataclasses.asdict(Training(f"folder:{data}", **SMALL)))
+    folder = base / "runs" / run.id
+    job = Job(
+        project() / "chapters" / f"{NETWORK}.ipynb", run.parameters, folder, {"out": str(folder)}
+    )
+    return run, folder, execute(job)
+
+
+def test_chapter_3_trains_scores_and_leaves_its_record(trained):
+    run, folder, record = trained
+    assert record.status == "completed", record.reason
+    assert record.scores["f1"] > 0.9
+    assert dict(record.parameters) == dict(run.parameters)
+    rows = pd.read_csv(folder / "images.csv")
+    again = pooled(rows, mpe=PROTOCOLS["recommended"].mpe)
+    assert {k: v for k, v in record.scores.items() if v is not None} == {
+        k: v for k, v in again.items() if v == v
+    }
+    assert len(record.history) == 3
+    assert record.seconds["training"] > 0
+    assert as_json(read_record(folder / "notebook.ipynb")) == as_json(record)
+    (state,) = states([run], folder.parent)
+    assert (state.state, state.why) == ("done", "completed")
+    kinds = {
+        kind
+        for cell in cells(folder / "notebook.ipynb")
+        for output in cell["outputs"]
+        for kind in output.get("data", {})
+    }
+    assert "image/png" in kinds
+    text = (folder / "notebook.ipynb").read_text()
+    assert "Warning" not in text
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_scores_without_training(method, trained, tmp_path):
+    run, folder, _ = trained
+    data = run.parameters["dataset"]
+    asked = Scoring(
+        method,
+        data,
+        "smoke",
+        protocol="morelli2021" if method == "run" else "recommended",
+        protocol_scale=0.45,
+        run=run.id if method == "run" else None,
+    )
+    places = {"out": str(tmp_path)} | ({"run_folder": str(folder)} if method == "run" else {})
+    chapter = project() / "chapters" / f"{WITHOUT}.ipynb"
+    record = execute(Job(chapter, dataclasses.asdict(asked), tmp_path, places))
+    assert record.status == "completed", record.reason
+    assert len(record.images) == 2
+    f1, mae = record.scores["f1"], record.scores["mae"]
+    expected = {
+        "adaptive-threshold": f1 <= 1,
+        "otsu-watershed": f1 > 0.95,  # bright discs on black are what it is for
+        "predict-zero": (f1, mae) == (0, 5),
+        "predict-mean": (f1, mae) == (0, 0),  # every picture has five
+        "oracle": (f1, mae) == (1, 0),
+        "run": f1 > 0.9,
+    }
+    assert expected[method], (f1, mae)
+
+
+def test_an_error_in_a_chapter_becomes_a_record(tmp_path):
+    parameters = dataclasses.asdict(Training("folder:/no/such/place", profile="smoke"))
+    chapter = project() / "chapters" / f"{NETWORK}.ipynb"
+    record = execute(Job(chapter, parameters, tmp_path, {"out": str(tmp_path)}))
+    assert record.status == "failed"
+    assert record.reason.startswith("DataError: ")
+    assert (tmp_path / "notebook.ipynb").exists()
+    assert Path(tmp_path / "record.json").exists()
