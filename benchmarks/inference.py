@@ -1,7 +1,6 @@
 """One 1600x1200 picture to its heatmap: ours against a plain forward pass; time and memory."""
 
 import json
-import resource
 import subprocess
 import sys
 
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Case, all_cores
+from cellcount_lib import records
 from cellcount_lib.inference import choose_precision, heatmap
 from cellcount_lib.models import build
 
@@ -80,9 +80,9 @@ def grown(kind: str) -> float:
             heatmap(model, part, device="cpu", precision=kind)
 
     run(image[:64, :64])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = records.peak_mb()
     run(image)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return records.peak_mb() - before
 
 
 def report() -> str:

@@ -22,7 +22,7 @@ from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import profile
 from cellcount_lib.training.recipes import Recipe, recipe
 
-STEPS = 30
+STEPS = profile("laptop").steps or 90  # of an epoch
 
 
 def pictures(number: int = 6) -> list[Sample]:
@@ -106,13 +106,13 @@ def cases() -> list[Case]:
         name = str(setting.dtype).removeprefix("torch.")
         found.append(
             Case(
-                f"{STEPS} training steps through the Learner, c-ResUnet, 8 crops of 128, {name}",
+                f"epoch of {STEPS} steps through the Learner, c-ResUnet, 8 crops of 128, {name}",
                 ours=all_cores()(lambda s=setting: through_the_learner(s)),
                 reference=all_cores()(lambda s=setting: bare(s)),
                 reference_is="bare PyTorch steps on one resident batch",
                 at_least=0.85 if setting.device.type == "cuda" else 0.9,
                 same=lambda a, b: a == b,
-                rounds=3,
+                rounds=2,
             )
         )
     return found

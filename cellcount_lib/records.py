@@ -208,4 +208,11 @@ def machine() -> dict[str, Any]:
 
 def peak_mb() -> float:
     """Return the peak memory of this process in MB."""
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What getrusage gives is inherited from whoever started the process.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / 1024, 1)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

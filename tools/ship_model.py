@@ -62,7 +62,8 @@ weights in half precision, {megabytes:.1f} MB. It was trained on **simulated pic
 
 F1 at IoU 0.5 and mean absolute error of the count under the protocol `recommended`, at the cutoff
 {threshold} that was chosen on simulated validation pictures. Cell sizes are said to the model as
-`--cell-size` does, but for the simulated neurons, which are shown as they are. Up to {images} pictures of each test split.
+`--cell-size` does, but for the simulated neurons, which are shown as they are. Up to {images}
+pictures of each test split.
 
 {table}
 
