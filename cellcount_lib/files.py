@@ -1,23 +1,29 @@
 """Writing files whole or not at all."""
 
+import contextlib
 import os
+import secrets
+import time
 from pathlib import Path
 
 from cellcount_lib.errors import WriteError
+
+LEFT = 3600  # seconds after which a part without its writer is rubbish
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader never meets half of it, whatever interrupts the writing.
 
-    It is written beside its place, flushed to the disk and renamed. What was there before stays
-    until then. Missing folders are made.
+    It is written beside its place, under a name of this writer's own, flushed to the disk and
+    renamed. What was there before stays until then. Missing folders are made; parts that a killed
+    process has left are removed after an hour.
     """
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb") as file:
+            with part.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -30,3 +36,13 @@ def write_whole(path: Path, content: bytes | str) -> None:
             f"{path}: could not be written ({error.strerror}); {len(data) / 1e6:.1f} MB are "
             "needed; what was there before is untouched"
         ) from error
+    _sweep(path)
+
+
+def _sweep(path: Path) -> None:
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part"):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > LEFT:
+                        os.unlink(entry.path)

@@ -51,3 +51,25 @@ def test_a_place_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match=r"Not a directory|File exists"):
         write_whole(tmp_path / "file" / "x", "a")
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = tmp_path / "f"
+    texts = [str(i) * 200_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            list(pool.map(lambda text: write_whole(path, text), texts))
+            assert path.read_text() in texts
+    assert os.listdir(tmp_path) == ["f"]
+
+
+def test_old_parts_are_swept_and_new_ones_are_not(tmp_path):
+    old, new, other = (tmp_path / f".{n}.part" for n in ("f.1-a", "f.2-b", "g.1-a"))
+    for part in (old, new, other):
+        part.write_text("x")
+    for part in (old, other):
+        os.utime(part, (0, 0))
+    write_whole(tmp_path / "f", "content")
+    assert sorted(os.listdir(tmp_path)) == [".f.2-b.part", ".g.1-a.part", "f"]

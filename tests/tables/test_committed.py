@@ -1,0 +1,35 @@
+"""The committed results, computed again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cellcount_lib.runs.grid import load_grid
+from cellcount_lib.tables.verify import differences
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = sorted((ROOT / "results").glob("*/*.json"))
+
+
+def test_there_are_tables():
+    assert TABLES, "results/ holds no collected table: cellcount tables GRID"
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_a_committed_table_is_what_its_sources_say(path):
+    plan = json.loads(path.read_text())
+    grid = load_grid(
+        plan["grid"], profile=path.parent.name, seeds=plan["seeds"], dataset=plan["dataset"]
+    )
+    assert list(differences(grid, path.parent, missing=plan["missing"])) == []
+
+
+def test_no_place_of_a_machine_is_in_the_results():
+    for path in (ROOT / "results").rglob("*"):
+        if path.is_file():
+            text = path.read_text(errors="ignore")
+            assert "/root" not in text, path
+            assert "/home/" not in text, path
+            assert "/tmp/" not in text, path
+            assert "/work/" not in text, path
