@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ def run_row(label: str, state: State) -> dict[str, Any]:
         "protocol": record.protocol,
         "protocol_scale": record.protocol_scale,
         "status": record.status,
-        "reason": record.reason,
+        "reason": without_paths(record.reason),
         "cutoff": record.cutoff,
         "seconds": record.seconds.get("training", record.seconds.get("total")),
         "processor": record.machine["processor"],
@@ -203,7 +204,7 @@ def keep_notebooks(grid: Grid, folder: Path, out: Path) -> int:
 
 
 def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a notebook without pictures, timings of cells, and places on a disk."""
+    """Return a notebook without pictures, warnings, timings, and places on a disk."""
     cells = []
     for cell in notebook["cells"]:
         cell = dict(cell)
@@ -212,7 +213,8 @@ def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:
         if "injected-parameters" in tags:
             cell["source"] = _without_places(cell["source"])
         if cell["cell_type"] == "code":
-            cell["outputs"] = [_without_picture(output) for output in cell["outputs"]]
+            said = [o for o in cell["outputs"] if o.get("name") != "stderr"]
+            cell["outputs"] = [_without_picture(output) for output in said]
         cells.append(cell)
     metadata = {k: notebook["metadata"][k] for k in ("kernelspec", "language_info")}
     metadata["language_info"] = {"name": "python"}
@@ -225,7 +227,20 @@ def _without_places(source: str | Sequence[str]) -> str:
     return SEP.join(line for line in lines if not line.startswith(places))
 
 
+def without_paths(text: str) -> str:
+    """Shorten paths to their last part: where something lay on a disk is nobody's business.
+
+    Examples
+    --------
+    >>> without_paths("DataError: /home/me/data/a.png: it is empty")
+    'DataError: a.png: it is empty'
+    """
+    return re.sub(r"(?<![\w.])/(?:[^\s/:'\"]+/)+", "", text)
+
+
 def _without_picture(output: Mapping[str, Any]) -> dict[str, Any]:
+    if output["output_type"] == "error":
+        return {**output, "evalue": without_paths(output["evalue"]), "traceback": []}
     data = output.get("data", {})
     if not any(kind.startswith("image/") for kind in data):
         return dict(output)

@@ -212,6 +212,13 @@ def test_a_kept_notebook_has_no_pictures_and_no_places():
                     "metadata": {},
                 },
                 {"output_type": "stream", "name": "stdout", "text": "F1 0.5"},
+                {"output_type": "stream", "name": "stderr", "text": "/home/me/x.py: careful"},
+                {
+                    "output_type": "error",
+                    "ename": "DataError",
+                    "evalue": "/home/me/data/a.png: empty",
+                    "traceback": ["/home/me/lib.py"],
+                },
             ],
         },
     ]
@@ -224,6 +231,7 @@ def test_a_kept_notebook_has_no_pictures_and_no_places():
     assert "seed = 3" in text
     assert "F1 0.5" in text
     assert "left out" in text
+    assert "a.png: empty" in text
 
 
 # --- the command, on real records ----------------------------------------------------------------
