@@ -3,6 +3,7 @@
 Taught in: 01_data
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -163,11 +164,14 @@ class _Fingerprint:
     def __call__(self) -> str:
         what: list[Any] = [*self.known, describe(self.items)]
         if self.folder is not None:
-            import pooch
-
             used = sorted({p for item in self.items for p in (item.image, *item.truth)})
-            what.append([[path, pooch.file_hash(str(self.folder / path))] for path in used])
+            what.append([[path, _sha256(self.folder / path)] for path in used])
         return digest(what)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe(items: Iterable[Item]) -> list[Any]:
