@@ -34,7 +34,7 @@ class Job:
     folder : Path
         Where it leaves everything.
     places : mapping
-        Further parameters that say where things are: ``out``, ``root``, ``run``, ``init``.
+        Further parameters that say where things are: ``out``, ``root``, ``run_folder``.
     """
 
     chapter: Path
@@ -180,7 +180,7 @@ def _gpu(folder: Path) -> Iterator[None]:
 
 
 def end_with_owner() -> None:
-    """End this process, and its kernel, when the process that started the runs is gone.
+    """End this process, and with it its kernel, when the process that started the runs is gone.
 
     A killed ``cellcount run`` cannot end its children; they look after themselves.
     """
@@ -194,7 +194,7 @@ def end_with_owner() -> None:
             time.sleep(0.5)
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
-    os.setpgid(0, 0)  # the kernel joins this group
+    os.setpgid(0, 0)  # a kernel has a session of its own, and ends when its parent is gone
     threading.Thread(target=watch, daemon=True).start()
 
 

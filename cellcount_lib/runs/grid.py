@@ -21,7 +21,7 @@ from cellcount_lib.runs.scoring import Scoring
 from cellcount_lib.training.settings import Training
 
 NETWORK, WITHOUT = "03_one_experiment", "scoring_without_training"
-GRID_KEYS = {"title", "note", "published", "base", "seeds", "columns", "rows", "data"}
+GRID_KEYS = {"title", "note", "published", "base", "seeds", "columns", "rows"}
 ROW_KEYS = {"label", "set", "method", "of", "published"}
 
 
@@ -81,6 +81,8 @@ class Grid:
     columns : mapping of str to str
         Shown columns: a score of the record, and its title.
     rows : tuple of Row
+    extra : tuple of Run
+        Runs without a row of their own, whose heatmaps a row scores again.
     """
 
     name: str

@@ -62,7 +62,8 @@ class Result:
     heatmaps : dict
         Of "val" and "test" pictures, by name.
     seconds : dict
-        Time of data, training and evaluation, in this process.
+        Time of data and evaluation in this process, and of all epochs, also those before an
+        interruption.
     """
 
     status: str

@@ -54,7 +54,7 @@ def test_parameters_are_those_of_the_settings_with_their_defaults(chapter, kind)
     path = project() / "chapters" / f"{chapter}.ipynb"
     fields = {f.name: f.default for f in dataclasses.fields(kind)}
     names = _parameter_names(path)
-    assert names[: len(fields)] == [*fields] or set(fields) <= set(names)
+    assert names[: len(fields)] == [*fields]
     (cell,) = [c for c in cells(path) if "parameters" in c["metadata"].get("tags", [])]
     values: dict = {}
     exec("".join(cell["source"]), values)

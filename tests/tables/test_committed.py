@@ -1,6 +1,7 @@
 """The committed results, computed again."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,5 @@ def test_no_place_of_a_machine_is_in_the_results():
     for path in (ROOT / "results").rglob("*"):
         if path.is_file():
             text = path.read_text(errors="ignore")
-            assert "/root" not in text, path
-            assert "/home/" not in text, path
-            assert "/tmp/" not in text, path
-            assert "/work/" not in text, path
+            for place in (ROOT, Path.home(), tempfile.gettempdir()):
+                assert f"{place}/" not in text, path
