@@ -36,9 +36,9 @@ record = Record(
     protocol=protocol, protocol_scale=1.0, cutoff=0.5, scores=pooled(pd.DataFrame(rows)),
     images=rows, history=[], seconds={"total": 1.0, "training": 0.5}, started=begun,
 )
+write_record(Path(out), record)  # a run that is killed before this one may be done again
 with open(Path(out).parent / "executions.txt", "a") as file:
     file.write(Path(out).name + "\\n")
-write_record(Path(out), record)
 record
 """
 

@@ -18,6 +18,10 @@ GridName = Annotated[str, typer.Argument(help="Name of a grid in experiments/, o
 ProfileName = Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds separated by commas (default: the grid's).")]
 DatasetName = Annotated[str | None, typer.Option(help="Dataset (default: the grid's).")]
+Scale = Annotated[
+    float | None,
+    typer.Option(help="At which networks see pictures (default: as the profile says)."),
+]
 RunsDir = Annotated[
     Path | None, typer.Option(help="Folder of the runs (default: CELLCOUNT_RUNS, else runs/).")
 ]
@@ -32,6 +36,7 @@ def run_command(
     profile: ProfileName = "laptop",
     seeds: Seeds = None,
     dataset: DatasetName = None,
+    scale: Scale = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Runs at a time (default: 1; with --slurm, as its settings say)."),
@@ -58,7 +63,7 @@ def run_command(
     from cellcount_lib.runs.launch import snakemake, to_do, write_plan
     from cellcount_lib.runs.status import count
 
-    made = _grid(grid, profile, seeds, dataset)
+    made = _grid(grid, profile, seeds, dataset, scale)
     folder = runs_folder(runs_dir, profile)
     found = _states(made, folder, root)
     chosen = to_do(found, refresh=refresh)
@@ -96,12 +101,13 @@ def status_command(
     profile: ProfileName = "laptop",
     seeds: Seeds = None,
     dataset: DatasetName = None,
+    scale: Scale = None,
     runs_dir: RunsDir = None,
     root: Root = None,
     everything: Annotated[bool, typer.Option("--all", help="List the done ones, too.")] = False,
 ) -> None:
     """Show which runs of a grid are done, stale, failed or missing, and why."""
-    made = _grid(grid, profile, seeds, dataset)
+    made = _grid(grid, profile, seeds, dataset, scale)
     found = _states(made, runs_folder(runs_dir, profile), root)
     for state in found:
         if everything or state.state != "done":
@@ -143,12 +149,14 @@ def parse_seeds(text: str | None) -> "Sequence[int] | None":
         raise InputError(f"--seeds: expected numbers as in 0,5,25, found {text!r}") from None
 
 
-def _grid(grid: str, profile: str, seeds: str | None, dataset: str | None) -> "Grid":
+def _grid(
+    grid: str, profile: str, seeds: str | None, dataset: str | None, scale: float | None
+) -> "Grid":
     from cellcount_lib.runs.grid import load_grid
     from cellcount_lib.training.profiles import profile as named
 
     named(profile)
-    return load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset)
+    return load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
 
 
 def _states(grid: "Grid", folder: Path, root: Path | None) -> "list[State]":

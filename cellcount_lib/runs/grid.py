@@ -128,6 +128,7 @@ def load_grid(
     profile: str,
     seeds: Sequence[int] | None = None,
     dataset: str | None = None,
+    scale: float | None = None,
 ) -> Grid:
     """Read a grid and make its runs.
 
@@ -140,7 +141,10 @@ def load_grid(
     seeds : sequence of int, optional
         In place of the grid's.
     dataset : str, optional
-        In place of the grid's. The grid's name then says so, since its table is another one.
+        In place of the grid's.
+    scale : float, optional
+        At which networks see the pictures, in place of the profile's. The grid's name says both,
+        since its table is another one.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -153,7 +157,9 @@ def load_grid(
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except yaml.YAMLError as error:
         raise DataError(f"{path}: expected YAML: {error}") from error
-    return _Maker(path, values, profile, seeds, dataset).grid()
+    changes = {"dataset": dataset, "scale": scale}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    return _Maker(path, values, profile, seeds, changes).grid()
 
 
 @dataclass
@@ -162,7 +168,7 @@ class _Maker:
     values: Any
     profile: str
     seeds: Sequence[int] | None
-    dataset: str | None
+    changes: Mapping[str, Any]
 
     def grid(self) -> Grid:
         self._keys(
@@ -180,9 +186,8 @@ class _Maker:
         self.made: dict[str, tuple[Run, ...]] = {}
         self.extra: dict[str, Run] = {}
         found = tuple(self._row(row) for row in rows)
-        part = "" if self.dataset is None else f"-{_safe(self.dataset)}"
         return Grid(
-            name=self.path.stem + part,
+            name="-".join([self.path.stem, *self._words()]),
             title=self.values["title"],
             note=self.values.get("note", ""),
             published=self.values.get("published", ""),
@@ -207,22 +212,23 @@ class _Maker:
         self.made[label] = runs
         return Row(label, published, runs)
 
+    def _words(self) -> list[str]:
+        words = [_safe(self.changes["dataset"])] if "dataset" in self.changes else []
+        return words + ([f"x{self.changes['scale']:g}"] if "scale" in self.changes else [])
+
     def _spreads(self) -> set[str]:
         return {f"{column}_sd" for column in self.values["columns"]}
 
     def _network(self, changes: Mapping[str, Any], seed: int) -> Run:
         given = {**self.values["base"], **changes, "seed": seed, "profile": self.profile}
-        if self.dataset is not None:
-            given["dataset"] = self.dataset
-        training = self._build(Training, given)
+        training = self._build(Training, given | self.changes)
         return Run(NETWORK, dataclasses.asdict(training))
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
         """Runs without training: one for all seeds, or one for every run it scores again."""
         base = {k: v for k, v in self.values["base"].items() if k in _fields(Scoring)}
         given = {**base, **row.get("set", {}), "method": row["method"], "profile": self.profile}
-        if self.dataset is not None:
-            given["dataset"] = self.dataset
+        given |= {k: v for k, v in self.changes.items() if k in _fields(Scoring)}
         if row["method"] != "run":
             return (Run(WITHOUT, dataclasses.asdict(self._build(Scoring, given))),)
         of = row.get("of")

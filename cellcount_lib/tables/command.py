@@ -12,6 +12,7 @@ from cellcount_lib.runs.command import (
     ProfileName,
     Root,
     RunsDir,
+    Scale,
     Seeds,
     parse_seeds,
     runs_folder,
@@ -23,6 +24,7 @@ def tables_command(
     profile: ProfileName = "laptop",
     seeds: Seeds = None,
     dataset: DatasetName = None,
+    scale: Scale = None,
     runs_dir: RunsDir = None,
     root: Root = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
@@ -56,7 +58,7 @@ def tables_command(
         return
     if grid is None:
         raise InputError("give the name of a GRID, or --verify")
-    made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset)
+    made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
     results = collect(made, runs_folder(runs_dir, profile), root=root)
     if results.missing and not allow_missing:
         few = "\n  ".join(results.missing[:5])
@@ -79,6 +81,7 @@ def tables_command(
         "grid": str(grid),
         "seeds": parse_seeds(seeds),
         "dataset": dataset and public_name(dataset),
+        "scale": scale,
         "missing": results.missing,
     }
     write_whole(folder / f"{made.name}.json", json.dumps(plan) + "\n")
@@ -88,8 +91,7 @@ def tables_command(
 
 def _verify(grid: str | None, out: Path) -> None:
     from cellcount_lib.errors import DataError
-    from cellcount_lib.runs.grid import load_grid
-    from cellcount_lib.tables.verify import differences
+    from cellcount_lib.tables.verify import differences, planned
 
     wrong, looked = [], 0
     for path in sorted(out.glob("*/*.json")):
@@ -97,9 +99,7 @@ def _verify(grid: str | None, out: Path) -> None:
         if grid is not None and plan["grid"] != grid:
             continue
         profile = path.parent.name
-        made = load_grid(
-            plan["grid"], profile=profile, seeds=plan["seeds"], dataset=plan["dataset"]
-        )
+        made = planned(plan, profile)
         found = differences(made, path.parent, missing=plan["missing"])
         wrong += [f"{profile}/{made.name}: {text}" for text in found]
         looked += 1

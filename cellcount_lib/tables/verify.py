@@ -1,17 +1,24 @@
 """Are the committed tables what their sources say? Everything is computed again and compared."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cellcount_lib.errors import CellcountError
 from cellcount_lib.records import MIME
-from cellcount_lib.runs.grid import Grid
+from cellcount_lib.runs.grid import Grid, load_grid
 from cellcount_lib.tables.collect import Results, read_results, scores
 from cellcount_lib.tables.render import FORMATS, tables
 
 CLOSE = 1e-9
+
+
+def planned(plan: Mapping[str, Any], profile: str) -> Grid:
+    """Return the grid that the JSON file beside a table says it was made of."""
+    given: dict[str, Any] = {name: plan[name] for name in ("seeds", "dataset", "scale")}
+    return load_grid(plan["grid"], profile=profile, **given)
 
 
 def differences(grid: Grid, folder: Path, *, missing: Sequence[str] = ()) -> Iterator[str]:

@@ -19,10 +19,10 @@ BASE = {
 }
 
 
-def grid(tmp_path, profile="smoke", seeds=None, dataset=None, **changes):
+def grid(tmp_path, profile="smoke", seeds=None, dataset=None, scale=None, **changes):
     path = tmp_path / "g.yaml"
     path.write_text(yaml.safe_dump(BASE | changes))
-    return load_grid(path, profile=profile, seeds=seeds, dataset=dataset)
+    return load_grid(path, profile=profile, seeds=seeds, dataset=dataset, scale=scale)
 
 
 def test_a_row_has_a_run_per_seed_with_all_parameters(tmp_path):
@@ -102,6 +102,9 @@ def test_another_dataset_is_another_table(tmp_path):
     assert made.name == "g-my-cells"
     assert {r.parameters["dataset"] for r in made.runs} == {"folder:/some/where/my-cells"}
     assert all("/" not in r.id for r in made.runs)
+    same = grid(tmp_path, scale=0.5, rows=[*BASE["rows"], {"label": "c", "method": "oracle"}])
+    assert same.name == "g-x0.5"
+    assert [r.parameters.get("scale") for r in same.runs] == [0.5, 0.5, None]
 
 
 # --- the grids of the project --------------------------------------------------------------------

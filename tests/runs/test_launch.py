@@ -145,15 +145,14 @@ def test_killed_it_leaves_no_process_and_goes_on(place, how):
     os.kill(process.pid, how)
     process.wait()
     assert wait_until(lambda: not place.processes(), 20), place.processes()
-    before = place.executions()
-    assert 1 <= sum(before.values()) < 6
+    assert 1 <= len(place.executions()) < 6
     for record in (place.runs / "smoke").glob("*/record.json"):
         read_record(record)  # whole, or not there
     ended = place.run("run", "--jobs", "2", "--seeds", "0,1,2")
     assert ended.returncode == 0, ended.stderr
     assert "6 runs: 6 done" in ended.stdout
-    assert set(place.executions().values()) == {1}
-    assert len(place.executions()) == 6
+    assert set(place.executions().values()) == {1}, "no run that left a record is done again"
+    assert len(list((place.runs / "smoke").glob("*/record.json"))) == 6
 
 
 def test_parameters_that_a_chapter_lacks_are_refused(place, monkeypatch):
