@@ -221,7 +221,7 @@ class _Maker:
 
     def _network(self, changes: Mapping[str, Any], seed: int) -> Run:
         given = {**self.values["base"], **changes, "seed": seed, "profile": self.profile}
-        training = self._build(Training, given | self.changes)
+        training = self._build(Training, {**given, **self.changes})
         return Run(NETWORK, dataclasses.asdict(training))
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
