@@ -5,6 +5,7 @@ a number by hand. `make book` runs this before it renders.
 """
 
 import csv
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -103,6 +104,17 @@ def difficulty() -> str:
     return markdown(list(rows[0]), [[v or "–" for v in r.values()] for r in rows])
 
 
+def result_tables() -> str:
+    """Every committed table, with its links led to the pages of the runs in the built site."""
+    parts = []
+    for plan in sorted((ROOT / "results").glob("*/*.json")):
+        profile, name = plan.parent.name, plan.stem
+        table = plan.with_suffix(".html").read_text()
+        links = re.sub(r'href="(notebooks/[^"]+).ipynb"', rf'href="results/{profile}/\1.html"', table)
+        parts += [f"## `{name}`, profile `{profile}`", "", links.strip(), ""]
+    return "\n".join(parts)
+
+
 def overview(path: Path) -> None:
     """Draw the figure of the README: picture, labels, weight map, what the baseline finds."""
     import matplotlib as mpl
@@ -159,7 +171,8 @@ def densest(labels, *, size: int) -> tuple[slice, slice]:
 def main(book: Path = ROOT / "book") -> None:
     generated, figure = book / "_generated", book / "images" / "overview.png"
     generated.mkdir(exist_ok=True)
-    for part in (datasets, models, losses, protocols, calibration, difficulty, model_card):
+    parts = (datasets, models, losses, protocols, calibration, difficulty, model_card, result_tables)
+    for part in parts:
         (generated / f"{part.__name__}.md").write_text(part() + "\n")
     overview(figure)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("intro", "simulator", "datasets", "models", "protocols", "predict")
+PAGES = ("intro", "simulator", "datasets", "models", "protocols", "predict", "results")
 
 
 def chromium() -> str:
@@ -28,6 +28,7 @@ def site(tmp_path_factory) -> Path:
     book = tmp_path_factory.mktemp("site") / "book"
     shutil.copytree(ROOT / "book", book, ignore=shutil.ignore_patterns("_build", "_generated"))
     main(book)
+    (book.parent / "results").symlink_to(ROOT / "results")
     program = str(Path(sys.executable).with_name("jupyter-book"))
     build = [program, "build", str(book), "-W", "--keep-going"]
     done = subprocess.run(build, capture_output=True, text=True)
