@@ -129,6 +129,38 @@ def write_simulated(out: Path, *, n: int, style: str, seed: int, size: tuple[int
         raise
 
 
+@app.command()
+def exercises(
+    chapters: Annotated[
+        list[Path] | None, typer.Argument(help="Notebooks (default: all in chapters/).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("exercises"),
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="Also write the copies with solutions.")
+    ] = False,
+) -> None:
+    """Write the exercises of the chapters as notebooks to hand out."""
+    import json
+
+    from cellcount_lib.exercises import HEADING, solved, student
+    from cellcount_lib.files import write_whole
+    from cellcount_lib.runs.grid import project
+
+    given = chapters or sorted((project() / "chapters").glob("*.ipynb"))
+    for path in given:
+        if not path.exists():
+            raise InputError(f"{path}: expected a notebook, found nothing there")
+        chapter = json.loads(path.read_text())
+        sources = ("".join(cell["source"]) for cell in chapter["cells"])
+        if chapters is None and not any(source.startswith(HEADING) for source in sources):
+            continue
+        for kind, make in (("exercises", student), ("solutions", solved)):
+            if kind == "exercises" or solutions:
+                place = out / f"{path.stem}-{kind}.ipynb"
+                write_whole(place, json.dumps(make(chapter, path.stem), indent=1) + "\n")
+                typer.echo(place)
+
+
 def register() -> None:
     """Add the commands whose code lives beside what they command."""
     from cellcount_lib.data.download_cli import download_command

@@ -110,7 +110,9 @@ def result_tables() -> str:
     for plan in sorted((ROOT / "results").glob("*/*.json")):
         profile, name = plan.parent.name, plan.stem
         table = plan.with_suffix(".html").read_text()
-        links = re.sub(r'href="(notebooks/[^"]+).ipynb"', rf'href="results/{profile}/\1.html"', table)
+        links = re.sub(
+            r'href="(notebooks/[^"]+).ipynb"', rf'href="results/{profile}/\1.html"', table
+        )
         parts += [f"## `{name}`, profile `{profile}`", "", links.strip(), ""]
     return "\n".join(parts)
 
@@ -171,7 +173,16 @@ def densest(labels, *, size: int) -> tuple[slice, slice]:
 def main(book: Path = ROOT / "book") -> None:
     generated, figure = book / "_generated", book / "images" / "overview.png"
     generated.mkdir(exist_ok=True)
-    parts = (datasets, models, losses, protocols, calibration, difficulty, model_card, result_tables)
+    parts = (
+        datasets,
+        models,
+        losses,
+        protocols,
+        calibration,
+        difficulty,
+        model_card,
+        result_tables,
+    )
     for part in parts:
         (generated / f"{part.__name__}.md").write_text(part() + "\n")
     overview(figure)

@@ -21,6 +21,7 @@ NO_SCIENCE = (
     "cli.py",
     "doctor.py",
     "errors.py",
+    "exercises.py",
     "files.py",
     "plots.py",
     "progress.py",
@@ -28,6 +29,7 @@ NO_SCIENCE = (
     "data/cache.py",
     "data/download.py",
     "data/download_cli.py",
+    "teaching.py",
     "training/command.py",
     "data/simulator/calibration.py",
     "difficulty.py",
@@ -36,6 +38,8 @@ NO_SCIENCE = (
     "stats.py",
 )
 NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "runs", "tables")
+# Cells of a chapter with these tags do no work of the run.
+NO_WORK = {"parameters", "injected-parameters", "quiz", "stub", "solution", "check"}
 
 
 def digest(value: Any) -> str:
@@ -77,13 +81,12 @@ def source_hash(source: str) -> str:
 
 
 def chapter_hash(path: Path) -> str:
-    """Hash the code cells of a notebook, without the cell of its parameters."""
+    """Hash the code cells of a notebook, without its parameters, quiz and exercises."""
     cells = json.loads(path.read_text())["cells"]
     code = [
         "".join(cell["source"])
         for cell in cells
-        if cell["cell_type"] == "code"
-        and not {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", ()))
+        if cell["cell_type"] == "code" and not NO_WORK & set(cell["metadata"].get("tags", ()))
     ]
     return source_hash("\n".join(line for cell in code for line in _python(cell)))
 

@@ -51,7 +51,7 @@ def tables_command(
         write_results,
     )
     from cellcount_lib.tables.render import FORMATS, tables, to_markdown
-    from cellcount_lib.tables.verify import notebook_place
+    from cellcount_lib.tables.verify import notebook_place, published
 
     if verify:
         _verify(grid, out)
@@ -83,6 +83,8 @@ def tables_command(
         "dataset": dataset and public_name(dataset),
         "scale": scale,
         "missing": results.missing,
+        "columns": dict(made.columns),
+        "published": published(made),
     }
     write_whole(folder / f"{made.name}.json", json.dumps(plan) + "\n")
     typer.echo(to_markdown(tables(made, results)))

@@ -219,7 +219,8 @@ def to_html(found: Sequence[Table]) -> str:
             rows.append(f'<tr><th scope="row">{label}</th>{cells}</tr>')
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
         parts.append(
-            f'<table class="table"><caption>{html.escape(table.title)}</caption><thead><tr>{head}</tr></thead>'
+            f'<table class="table"><caption>{html.escape(table.title)}</caption>'
+            f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>{notes}"
         )
     return "\n".join(parts) + "\n"

@@ -35,6 +35,7 @@ def differences(grid: Grid, folder: Path, *, missing: Sequence[str] = ()) -> Ite
     yield from _scores(results)
     yield from _notebooks(results, folder / "notebooks" / grid.name)
     yield from _labels(grid, results)
+    yield from _plan(grid, folder / f"{grid.name}.json")
     made = tables(grid, results, notebook=notebook_place(grid.name))
     for extension, write in FORMATS.items():
         path = folder / f"{grid.name}.{extension}"
@@ -73,6 +74,20 @@ def _labels(grid: Grid, results: Results) -> Iterator[str]:
     known = {row.label for row in grid.rows}
     for label in sorted(set(results.runs["label"]) - known):
         yield f"{grid.name}: the row {label!r} is not in the grid any more"
+
+
+def _plan(grid: Grid, path: Path) -> Iterator[str]:
+    if not path.exists():
+        yield f"{path}: expected what the table was made of, found nothing there"
+        return
+    plan = json.loads(path.read_text())
+    if plan["columns"] != dict(grid.columns) or plan["published"] != published(grid):
+        yield f"{path}: its published values or columns are not those of the grid"
+
+
+def published(grid: Grid) -> dict[str, dict[str, float]]:
+    """Return the published values of a grid by row."""
+    return {row.label: dict(row.published) for row in grid.rows if row.published}
 
 
 def _notebooks(results: Results, folder: Path) -> Iterator[str]:

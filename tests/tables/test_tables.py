@@ -304,6 +304,7 @@ def test_verify_finds_any_change(collected):
         (folder / "quick-images.csv", lambda text: text.replace(",4,4,4,0,0,", ",4,3,3,0,1,", 1)),
         (folder / "quick.md", lambda text: text.replace("0.857", "0.858", 1)),
         (folder / "quick.tex", lambda text: text[:-2]),
+        (folder / "quick.json", lambda text: text.replace('"f1": 0.8', '"f1": 0.9')),
         (notebook, lambda text: text.replace('"tp": 18', '"tp": 17')),
     ]
     for path, change in changes:

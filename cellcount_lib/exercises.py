@@ -1,0 +1,76 @@
+"""Exercises of a chapter as notebooks to hand out: one source, a student's and a teacher's copy.
+
+The exercises are the cells of a chapter under the heading "Exercises". Tags say what a cell is:
+``stub`` is where a student writes, ``solution`` what could stand there, ``check`` what fails until
+it is right. Whatever else is there (the task, what is given) goes into both copies.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from cellcount_lib.errors import DataError
+
+HEADING = "## Exercises"
+TAGS = ("stub", "solution", "check")
+
+
+def student(chapter: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the exercises of a chapter with room for answers, and without solutions."""
+    return _notebook(chapter, name, without="solution", kind="exercises")
+
+
+def solved(chapter: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the exercises of a chapter with their solutions."""
+    return _notebook(chapter, name, without="stub", kind="solutions")
+
+
+def exercise_cells(chapter: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the cells under the heading "Exercises", up to the next heading of its level.
+
+    Each must come as a whole: after every stub its solution, after every solution its check.
+    """
+    cells: list[dict[str, Any]] = []
+    inside = False
+    for cell in chapter["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and source.startswith("## "):
+            inside = source.splitlines()[0].strip() == HEADING
+        if inside:
+            cells.append(cell)
+    order = [tag for cell in cells for tag in TAGS if tag in tags(cell)]
+    if not order or order != list(TAGS) * (len(order) // len(TAGS)):
+        raise DataError(
+            f"{name}: expected cells tagged stub, solution, check in turn below {HEADING!r}, "
+            f"found {', '.join(order) or 'none'}"
+        )
+    return cells
+
+
+def tags(cell: Mapping[str, Any]) -> list[str]:
+    """Return the tags of a cell."""
+    return list(cell.get("metadata", {}).get("tags", ()))
+
+
+def _notebook(chapter: Mapping[str, Any], name: str, *, without: str, kind: str) -> dict[str, Any]:
+    title = "".join(chapter["cells"][0]["source"]).splitlines()[0].lstrip("# ")
+    set_up = next(cell for cell in chapter["cells"] if cell["cell_type"] == "code")
+    opening = {
+        "cell_type": "markdown",
+        "id": "title",
+        "metadata": {},
+        "source": f"# {title}: {kind}\n\nTo the chapter `{name}` of the cell-counting book. "
+        "Every exercise ends with a cell that fails until the answer is right.",
+    }
+    kept = [cell for cell in exercise_cells(chapter, name)[1:] if without not in tags(cell)]
+    cells = [opening, *(_clean(cell) for cell in (set_up, *kept))]
+    return {**{k: v for k, v in chapter.items() if k != "cells"}, "cells": cells}
+
+
+def _clean(cell: Mapping[str, Any]) -> dict[str, Any]:
+    cell = copy.deepcopy(dict(cell))
+    kept = [tag for tag in tags(cell) if tag in TAGS]
+    cell["metadata"] = {"tags": kept} if kept else {}
+    if cell["cell_type"] == "code":
+        cell |= {"outputs": [], "execution_count": None}
+    return cell

@@ -1,0 +1,85 @@
+"""The committed results, which chapters show: of a clone, or of the installation."""
+
+import json
+import re
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cellcount_lib.errors import DataError, unknown_name
+from cellcount_lib.runs.grid import project
+from cellcount_lib.tables.collect import Results, read_results
+
+INSTALLED = Path("share", "cellcount", "results")
+NOTEBOOK_LINK = re.compile(r'href="(notebooks/[^"]+)"')
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A collected table; a notebook shows it as the book does.
+
+    Attributes
+    ----------
+    name, profile : str
+    folder : Path
+        Where its files lie.
+    """
+
+    name: str
+    profile: str
+    folder: Path
+
+    @cached_property
+    def results(self) -> Results:
+        """Rows per run, and per run and test picture."""
+        return read_results(self.folder, self.name)
+
+    @cached_property
+    def plan(self) -> Mapping[str, Any]:
+        """What the table was made of: grid, seeds, dataset, titles of columns, published values."""
+        found: dict[str, Any] = json.loads((self.folder / f"{self.name}.json").read_text())
+        return found
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """The published values, a row per label; empty where nothing was published."""
+        return pd.DataFrame.from_dict(self.plan["published"], orient="index")
+
+    def __repr__(self) -> str:
+        return f"table {self.name!r}, profile {self.profile!r}: {len(self.results.runs)} runs"
+
+    def _repr_html_(self) -> str:
+        """Return the table, its links leading from chapters/ to the kept notebooks."""
+        text = (self.folder / f"{self.name}.html").read_text()
+        return NOTEBOOK_LINK.sub(rf'href="../results/{self.profile}/\1"', text)
+
+
+def committed(profile: str = "laptop") -> list[str]:
+    """Return the names of the tables that are committed for a profile."""
+    return sorted(path.stem for path in (results_folder() / profile).glob("*.json"))
+
+
+def table(name: str, profile: str = "laptop") -> Committed:
+    """Return a committed table."""
+    if name not in committed(profile):
+        raise unknown_name(f"table of profile {profile!r}", name, committed(profile))
+    return Committed(name, profile, results_folder() / profile)
+
+
+def results_folder() -> Path:
+    """Return the folder of the committed results: of the clone, else of the installation."""
+    try:
+        found = project() / "results"
+    except DataError:
+        found = Path(sysconfig.get_path("data")) / INSTALLED
+    if not found.is_dir():
+        raise DataError(
+            f"{found}: expected the committed results there; work in a clone of the repository, or "
+            "install the package again"
+        )
+    return found
