@@ -1,5 +1,5 @@
 # Two commands for a fresh machine with Python 3.11+, make and a C library:
-#   make book    the environment, the results of the simulator, the rendered book
+#   make book    the environment, the chapters executed where something changed, the rendered book
 #   make test    the environment, then every check
 # A target that passed leaves a stamp in .make/ and is not run again until a file it reads changes
 # (`make -B test` runs everything again). An interrupted command goes on where it stopped.
@@ -18,10 +18,13 @@ _ := $(shell rm -f .make/times.tsv)
 LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.safetensors' -o -path '*pretrained*.md' | sort)
 CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py $(shell find chapters experiments workflow -type f | sort)
 SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
-PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated' | sort)
+PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated|book/chapters' | sort)
+RESULTS := $(shell find results -type f | sort)
+# the scale of the chapters that train: smoke, laptop, gpu, paper
+PROFILE ?= laptop
 
 .DELETE_ON_ERROR:
-.PHONY: help book test lint bench install report model clean
+.PHONY: help book chapters pdf test lint bench install report model clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
@@ -29,6 +32,13 @@ help: ## this list
 book: .make/book ## everything from nothing to the rendered book
 	$(SUMMARY)
 	@echo "Open book/_build/html/index.html"
+
+chapters: .make/installed ## the chapters, executed where something changed, with outputs to commit
+	$(STEP) "Chapters" -- $(BIN)/python tools/chapters.py --keep
+
+pdf: .make/book ## the book as one PDF, printed by Chromium
+	$(STEP) "PDF" -- $(BIN)/python tools/pdf.py
+	@echo "Open book/_build/the-cell-counting-book.pdf"
 
 test: .make/lint .make/tests ## every check (lint, types, tests)
 	$(SUMMARY)
@@ -49,7 +59,7 @@ model: .make/installed ## train the model that comes with the project again (15 
 	$(STEP) "The shipped model" -- $(BIN)/python tools/ship_model.py
 
 clean: ## remove the environment and everything built
-	rm -rf $(VENV) .make book/_build build *.egg-info
+	rm -rf $(VENV) .make book/_build book/_generated book/chapters build *.egg-info
 
 .make/venv:
 	@mkdir -p .make
@@ -69,14 +79,19 @@ clean: ## remove the environment and everything built
 	$(STEP) "Types" -- $(BIN)/mypy
 	@touch $@
 
-.make/tests: .make/installed $(CHECKED) $(PAGES) pyproject.toml constraints.txt README.md environment.yml results/calibration.csv
+.make/tests: .make/installed $(CHECKED) $(PAGES) $(RESULTS) pyproject.toml constraints.txt README.md environment.yml results/calibration.csv
 	$(STEP) "Tests" -- $(BIN)/python -m pytest -n 2 --dist loadfile
 	@touch $@
 
 results/calibration.csv: $(SIMULATOR) | .make/installed
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
 
-.make/book: .make/installed $(PAGES) $(LIBRARY) results/calibration.csv tools/book_pages.py
+.make/book: .make/installed .make/profile-$(PROFILE) $(PAGES) $(LIBRARY) $(RESULTS) $(wildcard chapters/*.ipynb) results/calibration.csv tools/book_pages.py tools/chapters.py
+	$(STEP) "Chapters (minutes where one is executed)" -- $(BIN)/python tools/chapters.py --profile $(PROFILE)
 	$(STEP) "Figures and tables" -- $(BIN)/python tools/book_pages.py
 	$(STEP) "Render the book" -- $(BIN)/jupyter-book build book -W --keep-going -q
 	@touch $@
+
+# another profile is another book
+.make/profile-%:
+	@mkdir -p .make && rm -f .make/profile-* && touch $@

@@ -68,9 +68,9 @@ def _notebook(chapter: Mapping[str, Any], name: str, *, without: str, kind: str)
 
 
 def _clean(cell: Mapping[str, Any]) -> dict[str, Any]:
-    cell = copy.deepcopy(dict(cell))
+    clean = copy.deepcopy(dict(cell))
     kept = [tag for tag in tags(cell) if tag in TAGS]
-    cell["metadata"] = {"tags": kept} if kept else {}
+    clean["metadata"] = {"tags": kept} if kept else {}
     if cell["cell_type"] == "code":
-        cell |= {"outputs": [], "execution_count": None}
-    return cell
+        clean |= {"outputs": [], "execution_count": None}
+    return clean

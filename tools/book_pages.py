@@ -5,7 +5,7 @@ a number by hand. `make book` runs this before it renders.
 """
 
 import csv
-import re
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -104,17 +104,21 @@ def difficulty() -> str:
     return markdown(list(rows[0]), [[v or "–" for v in r.values()] for r in rows])
 
 
-def result_tables() -> str:
-    """Every committed table, with its links led to the pages of the runs in the built site."""
-    parts = []
-    for plan in sorted((ROOT / "results").glob("*/*.json")):
-        profile, name = plan.parent.name, plan.stem
-        table = plan.with_suffix(".html").read_text()
-        links = re.sub(
-            r'href="(notebooks/[^"]+).ipynb"', rf'href="results/{profile}/\1.html"', table
+def status() -> str:
+    """When, where and how long each chapter was executed; see tools/chapters.py."""
+    rows, versions = [], {}
+    for path in sorted((ROOT / "book" / "chapters").glob("*.ipynb")):
+        notebook = json.loads(path.read_text())
+        title = "".join(notebook["cells"][0]["source"]).splitlines()[0].lstrip("# ")
+        made = notebook["metadata"]["cellcount"]
+        link = f"[{title}](chapters/{path.name})"
+        machine = made["gpu"] or made["processor"]
+        rows.append(
+            (link, made["profile"], made["executed"][:10], f"{made['seconds']:.0f} s", machine)
         )
-        parts += [f"## `{name}`, profile `{profile}`", "", links.strip(), ""]
-    return "\n".join(parts)
+        versions |= made["versions"]
+    table = markdown(("chapter", "profile", "executed", "took", "on"), rows)
+    return table + "\n\nVersions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + "."
 
 
 def overview(path: Path) -> None:
@@ -181,7 +185,7 @@ def main(book: Path = ROOT / "book") -> None:
         calibration,
         difficulty,
         model_card,
-        result_tables,
+        status,
     )
     for part in parts:
         (generated / f"{part.__name__}.md").write_text(part() + "\n")

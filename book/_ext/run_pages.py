@@ -5,6 +5,7 @@ They are pages of the theme, outside the table of contents and the search: a rea
 
 import html
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pygments.lexers import PythonLexer
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 CODE = HtmlFormatter(nowrap=False, cssclass="highlight")
+KEPT = re.compile(r'href="((?:\.\./)*results/[^"]+/notebooks/[^"]+)\.ipynb"')
 SHOWN = ("text/html", "text/plain")
 
 
@@ -30,6 +32,14 @@ def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
         beside.write_text(text)
         body = run_page(json.loads(text), path)
         yield str(name), {"title": path.stem, "body": body, "parents": []}, "page.html"
+
+
+def lead_to_pages(
+    app: Any, page: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Let the links of tables, which lead to kept notebooks, lead to their pages here."""
+    if "body" in context:
+        context["body"] = KEPT.sub(r'href="\1.html"', context["body"])
 
 
 def run_page(notebook: Mapping[str, Any], path: Path) -> str:
@@ -72,4 +82,5 @@ def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_config_value("run_results", "../results", "env")
     app.connect("html-collect-pages", pages)
+    app.connect("html-page-context", lead_to_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

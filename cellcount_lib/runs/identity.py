@@ -39,7 +39,7 @@ NO_SCIENCE = (
 )
 NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "runs", "tables")
 # Cells of a chapter with these tags do no work of the run.
-NO_WORK = {"parameters", "injected-parameters", "quiz", "stub", "solution", "check"}
+NO_WORK = {"parameters", "injected-parameters", "quiz", "given", "stub", "solution", "check"}
 
 
 def digest(value: Any) -> str:

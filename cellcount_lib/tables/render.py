@@ -128,13 +128,16 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
         return notes
     rulers = " and ".join(sorted({str(p) for p in runs["protocol"] if str(p)}))
     data = " and ".join(sorted(set(runs["dataset"])))
+    profile = grid.rows[0].runs[0].parameters["profile"]
     simulated = all(name.startswith("simulated") for name in set(runs["dataset"]))
     notes.append(
-        f"Dataset {data}{' (simulated pictures)' if simulated else ''}; protocol {rulers}; "
+        f"Dataset {data}{' (simulated pictures)' if simulated else ''}; profile {profile}; "
+        f"protocol {rulers}; "
         f"{results.images['image'].nunique()} test pictures. Mean ± standard deviation over "
         f"seeds; interval by {RESAMPLES} bootstrap resamples of pictures; rows that share a letter "
         f"do not differ in {grid.columns[metric]} ({PERMUTATIONS} permutations of pictures, Holm, "
-        "5%). Time is that of the training, or of everything where nothing is trained."
+        "5%), in these runs: what another seed would do, only the ± can show. Time is that of the "
+        "training, or of everything where nothing is trained."
     )
     machines = sorted(
         {str(g) or str(p) for g, p in zip(runs["gpu"], runs["processor"], strict=True)}

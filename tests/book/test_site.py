@@ -1,15 +1,26 @@
 """The rendered book in a real browser: built with warnings as errors, opened from disk, offline."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("intro", "simulator", "datasets", "models", "protocols", "predict", "results")
+
+
+def pages() -> list[str]:
+    """Every page of the table of contents."""
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    return [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+
+
+PAGES = pages()
+CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
 
 
 def chromium() -> str:
@@ -23,12 +34,17 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
+    """The book built from the committed chapters with the outputs they were committed with."""
     from tools.book_pages import main
 
     book = tmp_path_factory.mktemp("site") / "book"
-    shutil.copytree(ROOT / "book", book, ignore=shutil.ignore_patterns("_build", "_generated"))
-    main(book)
+    left_out = shutil.ignore_patterns("_build", "_generated", "chapters")
+    shutil.copytree(ROOT / "book", book, ignore=left_out)
+    (book / "chapters").mkdir()
+    for path in (ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"):
+        shutil.copy(path, book / "chapters")
     (book.parent / "results").symlink_to(ROOT / "results")
+    main(book)
     program = str(Path(sys.executable).with_name("jupyter-book"))
     build = [program, "build", str(book), "-W", "--keep-going"]
     done = subprocess.run(build, capture_output=True, text=True)
@@ -47,69 +63,187 @@ def browser():
         browser.close()
 
 
-def visit(browser, site: Path, name: str, width: int):
-    """Open a page from disk; return it with the errors and outside requests it made."""
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    errors, outside = [], []
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda e: errors.append(str(e)))
-    page.on(
-        "request",
-        lambda r: outside.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
-    )
-    page.goto((site / f"{name}.html").as_uri(), wait_until="load")
-    return page, errors, outside
+@pytest.fixture
+def visit(browser, site):
+    """Open pages from disk; whatever goes wrong on them, or leaves them, fails the test."""
+    opened, errors, outside = [], [], []
+
+    def open_page(name: str, *, width: int = 1280, **context):
+        page = browser.new_page(viewport={"width": width, "height": 900}, **context)
+        opened.append(page)
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on(
+            "request",
+            lambda r: outside.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+        )
+        page.goto((site / f"{name}.html").as_uri(), wait_until="load")
+        return page
+
+    yield open_page
+    for page in opened:
+        page.close()
+    assert errors == []
+    assert outside == []
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_opens_without_errors_and_without_the_network(browser, site, name):
-    page, errors, outside = visit(browser, site, name, 1280)
-    assert errors == []
-    assert outside == []
+def test_page_is_whole(visit, name):
+    page = visit(name)
     assert page.locator("article h1").count() == 1
     images = page.locator("article img").evaluate_all(
         "all => all.map(i => [i.alt, i.naturalWidth])"
     )
     assert all(alt.strip() and width > 0 for alt, width in images), images
-    page.close()
+    raw = page.locator("article").inner_text()
+    for left_over in ("{cite}", "{term}", "$$", "\\text{", "READING"):
+        assert left_over not in raw
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_fits_a_phone(browser, site, name):
-    page, _, _ = visit(browser, site, name, 390)
+def test_page_fits_a_phone(visit, name):
+    page = visit(name, width=390)
     too_wide = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
     assert too_wide <= 0, f"the page is {too_wide} px wider than the phone"
-    page.close()
+    cut = page.locator("article table").evaluate_all(
+        """all => all.filter(table => {
+            if (table.getBoundingClientRect().right <= innerWidth) return false;
+            const scrolls = box => ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
+            return !scrolls(table) && !scrolls(table.parentElement);
+        }).length"""
+    )
+    assert cut == 0, f"{cut} tables are cut off"
 
 
-def test_tables_of_the_pages_are_those_of_the_library(browser, site):
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible(visit, name, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(name, color_scheme=theme)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    found = Axe().run(page, context="main").response["violations"]
+    serious = [v for v in found if v["impact"] in ("serious", "critical")]
+    said = [f"{v['id']}: {v['nodes'][0]['html'][:200]} ({len(v['nodes'])})" for v in serious]
+    assert said == []
+
+
+def test_formulas_are_typeset(visit):
+    page = visit("notation")
+    page.wait_for_selector("mjx-container")
+    assert page.locator("mjx-container").count() > 10
+    assert page.locator("mjx-merror").count() == 0
+    assert "mathjax" in page.locator("script[src*=mathjax]").get_attribute("src")
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_quiz_replies_to_the_keyboard(visit, name):
+    page = visit(name)
+    fields = page.locator(".cellcount-quiz fieldset")
+    assert 3 <= fields.count() <= 5
+    for n in range(fields.count()):
+        field = fields.nth(n)
+        assert field.locator(".reply:visible").count() == 0
+        field.locator("input").first.focus()
+        page.keyboard.press("Space")
+        assert field.locator(".reply:visible").count() == 1
+        replies = {field.locator(".reply:visible").inner_text()}
+        for _ in range(field.locator("input").count() - 1):
+            page.keyboard.press("ArrowDown")
+            assert field.locator(".reply:visible").count() == 1
+            replies.add(field.locator(".reply:visible").inner_text())
+        assert len([r for r in replies if r.startswith("Right.")]) == 1
+        assert len(replies) == field.locator("input").count()
+
+
+@pytest.mark.parametrize("name", ["chapters/04_ablations", "chapters/06_threshold_and_ruler"])
+def test_a_slider_moves_by_keyboard_and_says_where_it_is(visit, name):
+    page = visit(name)
+    box = page.locator(".cellcount-slider").first
+    picture = box.locator("img:visible")
+    assert picture.count() == 1
+    seen = {picture.get_attribute("alt")}
+    said = {box.locator("output").inner_text()}
+    handle = box.locator("input[type=range]")
+    handle.focus()
+    page.keyboard.press("Home")
+    for _ in range(int(handle.get_attribute("max"))):
+        page.keyboard.press("ArrowRight")
+        assert box.locator("img:visible").count() == 1
+        seen.add(box.locator("img:visible").get_attribute("alt"))
+        said.add(box.locator("output").inner_text())
+        assert handle.get_attribute("aria-valuetext") == box.locator("output").inner_text()
+    assert len(seen) == len(said) == int(handle.get_attribute("max")) + 1
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_solutions_are_folded_away_and_open(visit, name):
+    page = visit(name)
+    folded = page.locator("details", has_text="Show the solution")
+    assert folded.count() == 3
+    inside = folded.first.locator(".highlight")
+    assert not inside.first.is_visible()
+    folded.first.locator("summary").click()
+    assert inside.first.is_visible()
+
+
+def test_search_finds_a_word_from_disk(visit):
+    page = visit("search")
+    page.goto(page.url + "?q=watershed")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("data and its challenges" in text for text in found), found
+
+
+def test_code_can_be_copied(visit):
+    page = visit("chapters/01_data", permissions=["clipboard-read", "clipboard-write"])
+    page.locator(".cell_input .highlight").nth(1).hover()
+    button = page.locator(".cell_input button.copybtn").nth(1)
+    button.click()
+    assert "success" in (button.get_attribute("class") or "")
+
+
+def test_tables_of_the_pages_are_those_of_the_library(visit):
     from cellcount_lib.data.manifest import names
     from cellcount_lib.losses import PRESETS
     from cellcount_lib.protocols import PROTOCOLS
 
     def first_column(name: str) -> list[str]:
-        page, _, _ = visit(browser, site, name, 1280)
-        cells = page.locator("article tbody tr td:first-child").all_inner_texts()
-        page.close()
+        cells = visit(name).locator("article tbody tr td:first-child").all_inner_texts()
         return [c.strip() for c in cells]
 
     assert first_column("datasets") == list(names())
-    page, _, _ = visit(browser, site, "protocols", 1280)
-    headings = [h.strip("#") for h in page.locator("article h3").all_inner_texts()]
-    page.close()
+    headings = [h.strip("#") for h in visit("protocols").locator("article h3").all_inner_texts()]
     assert headings == list(PROTOCOLS)
     assert first_column("models")[-len(PRESETS) :] == list(PRESETS)
 
 
-def test_links_between_pages_resolve(site):
-    import re
+def test_every_link_leads_somewhere(site):
+    looked = 0
+    for path in site.rglob("*.html"):
+        text = path.read_text()
+        for target in re.findall(r'(?:href|src)="([^"#:?]+)(?:[#?][^"]*)?"', text):
+            assert (path.parent / target).exists(), f"{path.name} leads to {target}: nothing there"
+            looked += 1
+    assert looked > 1000
 
-    for name in PAGES:
-        text = (site / f"{name}.html").read_text()
-        for target in re.findall(r'href="([^"#:?]+\.html)', text):
-            assert (site / target).exists(), f"{name}.html links to {target}, which is not there"
+
+def test_every_number_of_a_table_leads_to_the_run_that_made_it(visit, site):
+    from cellcount_lib.tables.committed import committed, table
+
+    text = (site / "chapters" / "10_results.html").read_text()
+    runs = {run for name in committed() for run in table(name).results.runs["run"]}
+    for run in runs:
+        assert re.search(
+            rf'href="\.\./results/laptop/notebooks/[^"/]+/{re.escape(run)}\.html"', text
+        )
+    page = visit("chapters/10_results")
+    page.locator("article table th a").first.click()
+    page.wait_for_load_state()
+    assert page.locator("article h1").count() == 1
+    assert page.locator("text=Download the notebook").count() == 1
 
 
 def test_committed_tables_belong_to_the_simulator_that_is_committed():

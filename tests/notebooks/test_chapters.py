@@ -3,11 +3,15 @@
 import ast
 import dataclasses
 import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cellcount_lib.exercises import exercise_cells
 from cellcount_lib.metrics import pooled
 from cellcount_lib.protocols import PROTOCOLS
 from cellcount_lib.records import as_json, read_record
@@ -18,18 +22,111 @@ from cellcount_lib.runs.status import states
 from cellcount_lib.training.settings import Training
 from tests.discs import write_dataset
 
-CHAPTERS = sorted((project() / "chapters").glob("*.ipynb"))
+ROOT = project()
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+BOOK = [path for path in CHAPTERS if path.name[:2].isdigit()]  # the others are no pages
 
 
 def cells(path, kind="code"):
     return [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == kind]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
-def test_a_chapter_is_committed_without_outputs(path):
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def test_a_notebook_that_is_no_page_is_committed_without_outputs():
+    for path in set(CHAPTERS) - set(BOOK):
+        for cell in cells(path):
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_a_chapter_is_committed_as_it_was_executed(path):
+    numbers = [cell["execution_count"] for cell in cells(path)]
+    assert numbers == [*range(1, len(numbers) + 1)], "run: python tools/chapters.py --keep"
     for cell in cells(path):
-        assert cell["outputs"] == []
-        assert cell["execution_count"] is None
+        for output in cell["outputs"]:
+            assert output["output_type"] != "error"
+            assert output.get("name") != "stderr"
+    text = path.read_text()
+    for place in (ROOT, Path.home(), tempfile.gettempdir()):
+        assert f"{place}/" not in text
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_every_figure_of_a_chapter_has_a_caption_and_words_for_who_cannot_see_it(path):
+    names = []
+    for cell in cells(path):
+        drawn = any(k.startswith("image/") for o in cell["outputs"] for k in o.get("data", {}))
+        about = cell["metadata"].get("mystnb", {})
+        assert drawn == ("figure" in about), source(cell)
+        if drawn:
+            assert len(about["image"]["alt"]) > 40
+            assert len(about["figure"]["caption"]) > 20
+            names.append(about["figure"]["name"])
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_a_chapter_has_what_a_chapter_needs(path):
+    words = [source(c) for c in cells(path, "markdown")]
+    headings = [line for text in words for line in text.splitlines() if line.startswith("## ")]
+    assert headings[-4:] == ["## Summary", "## Quiz", "## Exercises", "## Further reading"]
+    assert words[0].startswith("# ")
+    assert "**You will**" in words[0]
+    assert "**You need**" in words[0]
+    (quiz,) = [c for c in cells(path) if "quiz" in tags(c)]
+    assert 3 <= source(quiz).count("Question(") <= 5
+    assert (
+        3
+        <= len(
+            [
+                c
+                for c in exercise_cells(json.loads(path.read_text()), path.stem)
+                if "stub" in tags(c)
+            ]
+        )
+        <= 5
+    )
+
+
+EXERCISES = """
+import json, sys
+from pathlib import Path
+from cellcount_lib.exercises import solved, student, tags
+path = Path(sys.argv[1])
+chapter = json.loads(path.read_text())
+code = lambda made: [c for c in made(chapter, path.stem)["cells"] if c["cell_type"] == "code"]
+names = {"__name__": "solutions"}
+for cell in code(solved):
+    exec("".join(cell["source"]), names)
+names, failed, checks = {"__name__": "exercises"}, 0, 0
+for cell in code(student):
+    if "check" not in tags(cell):
+        exec("".join(cell["source"]), names)
+        continue
+    checks += 1
+    try:
+        exec("".join(cell["source"]), names)
+    except Exception:
+        failed += 1
+print(f"{failed} of {checks} stubs fail")
+"""
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_solutions_pass_their_checks_and_stubs_do_not(path):
+    done = subprocess.run(
+        [sys.executable, "-c", EXERCISES, str(path)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "3 of 3 stubs fail"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
@@ -43,9 +140,10 @@ def test_the_first_cell_is_the_set_up_cell(path):
 def test_every_code_cell_is_short_and_preceded_by_words(path):
     before = None
     for cell in json.loads(path.read_text())["cells"]:
-        if cell["cell_type"] == "code":
-            assert before == "markdown"
-            assert len("".join(cell["source"]).splitlines()) <= 25
+        if cell["cell_type"] == "code" and "quiz" not in tags(cell):
+            inside = {"stub", "solution", "check", "given"} & set(tags(cell))
+            assert inside or before == "markdown", source(cell)
+            assert len(source(cell).splitlines()) <= 25, source(cell)
         before = cell["cell_type"]
 
 

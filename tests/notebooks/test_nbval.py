@@ -1,0 +1,86 @@
+"""The committed outputs of the chapters against a fresh execution, by nbval.
+
+Text and tables are compared; pictures are not, and cells tagged ``nbval-ignore-output`` are not:
+times, the digits of a training (they belong to a processor), and panels of data that a reader may
+have.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.notebooks.test_chapters import BOOK, cells
+
+ROOT = Path(__file__).resolve().parents[2]
+IGNORED = "nbval-ignore-output"
+
+# How many cells nbval compares in each chapter: may rise, must not fall.
+COMPARED = {
+    "01_data": 13,
+    "02_architectures": 14,
+    "03_one_experiment": 6,
+    "04_ablations": 13,
+    "05_losses": 15,
+    "06_threshold_and_ruler": 17,
+    "10_results": 12,
+}
+
+
+def compared(path: Path) -> int:
+    """Cells with an output that is no picture alone, and without the tag that leaves it out."""
+    number = 0
+    for cell in cells(path):
+        kinds = [k for o in cell["outputs"] for k in (o.get("data") or {o.get("name"): 1})]
+        texts = [k for k in kinds if not k.startswith("image/")]
+        number += bool(texts) and IGNORED not in cell["metadata"].get("tags", [])
+    return number
+
+
+def nbval(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:xdist"]
+    command += ["--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))]
+    command += ["-c", os.devnull, "--rootdir", str(path.parent), "-p", "no:cacheprovider", "-q"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment |= {"CELLCOUNT_PROGRESS": "0", "CELLCOUNT_PROJECT": str(ROOT)}
+    return subprocess.run(
+        [*command, str(path)], capture_output=True, text=True, env=environment, cwd=path.parent
+    )
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_committed_outputs_are_what_a_fresh_execution_gives(path):
+    number = compared(path)
+    print(f"{path.stem}: {number} cells compared")
+    assert number >= COMPARED[path.stem]
+    done = nbval(path)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) == len([c for c in cells(path) if "".join(c["source"]).strip()])
+
+
+@pytest.mark.timeout(600)
+def test_a_changed_result_is_noticed(tmp_path):
+    """One digit of one committed output of a real chapter is changed: nbval must fail there."""
+    (path,) = [p for p in BOOK if p.stem == "10_results"]
+    notebook = json.loads(path.read_text())
+    notebook["cells"] = [c for c in notebook["cells"] if c["cell_type"] == "code"][:4]
+    place = tmp_path / "chapter.ipynb"
+    place.write_text(json.dumps(notebook))
+    assert nbval(place).returncode == 0
+    output = notebook["cells"][3]["outputs"][0]["data"]["text/plain"]
+    text = "".join(output)
+    digit = re.search(r"\b\d+\b", text)
+    assert digit is not None
+    changed = text[: digit.start()] + str(int(digit[0]) + 1) + text[digit.end() :]
+    notebook["cells"][3]["outputs"][0]["data"]["text/plain"] = changed
+    place.write_text(json.dumps(notebook))
+    done = nbval(place)
+    assert done.returncode == 1
+    assert "1 failed" in done.stdout
