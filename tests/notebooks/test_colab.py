@@ -1,4 +1,4 @@
-"""A chapter where there is nothing but its file, as on Colab: the set-up cell installs the package."""
+"""A chapter with nothing but its file, as on Colab: its set-up cell installs the package."""
 
 import json
 import os
@@ -30,7 +30,10 @@ def wheels(tmp_path_factory) -> Path:
 def bare(tmp_path_factory) -> Path:
     """An environment with the packages that Colab has, and without this one."""
     folder = tmp_path_factory.mktemp("bare")
+    python = folder / "env" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(folder / "env")], check=True)
+    # of Python 3.11, and older than what torch asks for
+    subprocess.run([str(python), "-m", "pip", "uninstall", "-qy", "setuptools"], check=True)
     packages = folder / "packages"
     packages.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -39,7 +42,7 @@ def bare(tmp_path_factory) -> Path:
             (packages / entry.name).symlink_to(entry)
     (site,) = (folder / "env" / "lib").glob("python*/site-packages")
     (site / "packages.pth").write_text(f"{packages}\n")
-    return folder / "env" / "bin" / "python"
+    return python
 
 
 def run(python: Path, code: str, folder: Path, wheels: Path) -> subprocess.CompletedProcess[str]:
