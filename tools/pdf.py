@@ -1,6 +1,6 @@
 """The book as one PDF: Sphinx puts all chapters on one page, Chromium prints it.
 
-    python tools/pdf.py         book/_build/the-cell-counting-book.pdf
+python tools/pdf.py         book/_build/the-cell-counting-book.pdf
 """
 
 import shutil

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import io
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,6 +113,9 @@ def find_sources(patterns: Iterable[str], *, out: Path | None = None) -> list[So
     return [Source(p, key) for p, key in zip(paths, _keys(paths), strict=True)]
 
 
+PAGE = re.compile(r"(.+)_\d{4,}")  # the outputs of a page of a stack
+
+
 def _is_picture(path: Path, out: Path | None) -> bool:
     if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
         return False
@@ -119,7 +123,10 @@ def _is_picture(path: Path, out: Path | None) -> bool:
 
 
 def _keys(paths: Sequence[Path]) -> list[str]:
-    """Return a name per path: the stem; where that is taken, the whole name, then with folders."""
+    """Return a name per path: the stem; where that is taken, the whole name, then with folders.
+
+    A name that the page of another file could have (``a_0001`` beside a stack ``a``) gets a ``~``.
+    """
 
     def forms(path: Path) -> list[str]:
         whole = "-".join(part for part in path.absolute().parts if part != path.anchor)
@@ -138,6 +145,10 @@ def _keys(paths: Sequence[Path]) -> list[str]:
         seen[key.lower()] += 1
         if seen[key.lower()] > 1:
             keys[place] = f"{key}~{seen[key.lower()]}"
+    pages = ((place, PAGE.fullmatch(key)) for place, key in enumerate(keys))
+    for place, page in pages:
+        if page and page[1].lower() in seen:
+            keys[place] = f"{keys[place]}~"
     return keys
 
 

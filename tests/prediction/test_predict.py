@@ -300,6 +300,18 @@ def test_sources_are_found_once_and_named_apart(tmp_path):
     assert find_sources([str(paths[5])])[0].path == paths[5]  # asked for by name: taken
 
 
+def test_a_file_never_has_the_name_of_another_files_page(tmp_path):
+    for name in ("a.tif", "a_0001.png", "b_0001.png", "A_0002.png"):
+        touch(tmp_path / name)
+    keys = {s.path.name: s.key for s in find_sources([str(tmp_path)])}
+    assert keys == {
+        "a.tif": "a",  # its pages: a_0001, a_0002 ...
+        "a_0001.png": "a_0001~",
+        "A_0002.png": "A_0002~",
+        "b_0001.png": "b_0001",  # there is no b
+    }
+
+
 def test_a_result_that_cannot_be_written_ends_the_run(pictures, model_file, tmp_path, monkeypatch):
     folder, _ = pictures
     trained = load_model(model_file)
