@@ -246,6 +246,22 @@ def test_every_number_of_a_table_leads_to_the_run_that_made_it(visit, site):
     assert page.locator("text=Download the notebook").count() == 1
 
 
+def test_the_book_is_printed_with_solutions_open(site, tmp_path):
+    from tools.pdf import print_page
+
+    chromium()
+    print_page(site / "notation.html", tmp_path / "notation.pdf")
+    print_page(site / "chapters" / "10_results.html", tmp_path / "results.pdf")
+    sizes = {}
+    for path in tmp_path.glob("*.pdf"):
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF-")
+        assert content.rstrip().endswith(b"%%EOF")
+        sizes[path.stem] = len(re.findall(rb"/Type\s*/Page\b", content))
+    assert 1 <= sizes["notation"] <= 4
+    assert sizes["results"] > 5
+
+
 def test_committed_tables_belong_to_the_simulator_that_is_committed():
     from cellcount_lib.data.simulator.calibration import source_hash
 
