@@ -124,7 +124,7 @@ def test_page_is_accessible(visit, name, theme):
 
     page = visit(name, color_scheme=theme)
     assert page.evaluate("document.documentElement.dataset.theme") == theme
-    found = Axe().run(page, context="main").response["violations"]
+    found = Axe().run(page, context="main", options={"preload": False}).response["violations"]
     serious = [v for v in found if v["impact"] in ("serious", "critical")]
     said = [f"{v['id']}: {v['nodes'][0]['html'][:200]} ({len(v['nodes'])})" for v in serious]
     assert said == []
@@ -168,14 +168,14 @@ def test_a_slider_moves_by_keyboard_and_says_where_it_is(visit, name):
     said = {box.locator("output").inner_text()}
     handle = box.locator("input[type=range]")
     handle.focus()
-    page.keyboard.press("Home")
-    for _ in range(int(handle.get_attribute("max"))):
-        page.keyboard.press("ArrowRight")
+    last = int(handle.get_attribute("max"))
+    for key in ["Home", *["ArrowRight"] * last]:
+        page.keyboard.press(key)
         assert box.locator("img:visible").count() == 1
         seen.add(box.locator("img:visible").get_attribute("alt"))
         said.add(box.locator("output").inner_text())
         assert handle.get_attribute("aria-valuetext") == box.locator("output").inner_text()
-    assert len(seen) == len(said) == int(handle.get_attribute("max")) + 1
+    assert len(seen) == len(said) == last + 1
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -222,7 +222,7 @@ def test_tables_of_the_pages_are_those_of_the_library(visit):
 
 def test_every_link_leads_somewhere(site):
     looked = 0
-    for path in site.rglob("*.html"):
+    for path in set(site.rglob("*.html")) - set((site / "_static").rglob("*.html")):
         text = path.read_text()
         for target in re.findall(r'(?:href|src)="([^"#:?]+)(?:[#?][^"]*)?"', text):
             assert (path.parent / target).exists(), f"{path.name} leads to {target}: nothing there"
@@ -247,11 +247,12 @@ def test_every_number_of_a_table_leads_to_the_run_that_made_it(visit, site):
 
 
 def test_the_book_is_printed_with_solutions_open(site, tmp_path):
-    from tools.pdf import print_page
-
     chromium()
-    print_page(site / "notation.html", tmp_path / "notation.pdf")
-    print_page(site / "chapters" / "10_results.html", tmp_path / "results.pdf")
+    code = "import sys; from pathlib import Path; from tools.pdf import print_page\n"
+    code += "print_page(Path(sys.argv[1]), Path(sys.argv[2]))"
+    for name, page in (("notation", "notation.html"), ("results", "chapters/10_results.html")):
+        given = [str(site / page), str(tmp_path / f"{name}.pdf")]
+        subprocess.run([sys.executable, "-c", code, *given], check=True, cwd=ROOT)
     sizes = {}
     for path in tmp_path.glob("*.pdf"):
         content = path.read_bytes()
