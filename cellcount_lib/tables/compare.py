@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from cellcount_lib.tables.collect import Results
 
-RESAMPLES, PERMUTATIONS, LEVEL, ALPHA = 2000, 4999, 0.95, 0.05
+RESAMPLES, LEVEL, ALPHA = 2000, 0.95, 0.05
+ADDED_UP = ("tp", "fp", "fn")  # scores of these columns need their sums over pictures only
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,23 @@ def interval(
     return float(low), float(high)
 
 
+def permutations_for(rows: int) -> int:
+    """Return how many permutations a comparison of all pairs of rows takes.
+
+    The smallest p-value that N permutations can give is 2 / (N + 1). Holm's rule multiplies it by
+    the number of pairs, and it must still be well below `ALPHA`, or nothing could ever differ.
+
+    Examples
+    --------
+    >>> permutations_for(2), permutations_for(17)
+    (4999, 43519)
+    """
+    pairs = rows * (rows - 1) // 2
+    return max(5000, round(16 * pairs / ALPHA)) - 1
+
+
 def permutation_p(
-    a: Sample, b: Sample, metric: str, *, permutations: int = PERMUTATIONS, seed: int = 0
+    a: Sample, b: Sample, metric: str, *, permutations: int, seed: int = 0
 ) -> float | None:
     """Two-sided p-value of the difference between two rows on the same pictures.
 
@@ -92,7 +108,7 @@ def permutation_p(
         return None
     rng = np.random.default_rng(seed)
     n = len(a.pictures)
-    swap = rng.random((permutations, n)) < 0.5
+    swap = (rng.random((permutations, n)) < 0.5).astype(np.float64)
     found = float(a.score(metric) - b.score(metric))
     differences = _swapped(a, b, metric, swap) - _swapped(b, a, metric, swap)
     tolerance = 1e-12 * max(1.0, abs(found))
@@ -101,7 +117,7 @@ def permutation_p(
     return float(min(1.0, 2 * min(share_high, share_low)))
 
 
-def _swapped(a: Sample, b: Sample, metric: str, swap: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _swapped(a: Sample, b: Sample, metric: str, swap: NDArray[np.float64]) -> NDArray[np.float64]:
     """Score of `a` with the pictures in `swap` taken from `b`, mean over the seeds of both.
 
     Every seed of one meets every seed of the other in turn; a row with fewer seeds is repeated.
@@ -110,7 +126,11 @@ def _swapped(a: Sample, b: Sample, metric: str, swap: NDArray[np.bool_]) -> NDAr
     values = []
     for seed in range(np.lcm(len(a.seeds), len(b.seeds))):
         one, other = seed % len(a.seeds), seed % len(b.seeds)
-        rows = [np.where(swap, b.columns[c][other], a.columns[c][one]) for c in names]
+        mine, theirs = ([s.columns[c][i] for c in names] for s, i in ((a, one), (b, other)))
+        if all(name.startswith(ADDED_UP) for name in names):
+            rows = [(m.sum() + swap @ (t - m))[:, None] for m, t in zip(mine, theirs, strict=True)]
+        else:
+            rows = [np.where(swap > 0, t, m) for m, t in zip(mine, theirs, strict=True)]
         values.append(function(*rows))
     return np.mean(np.asarray(values, np.float64), axis=0)
 
@@ -196,7 +216,11 @@ def _letters(
 ) -> dict[str, str]:
     labels = list(samples)
     pairs = list(combinations(range(len(labels)), 2))
-    p = [permutation_p(samples[labels[i]], samples[labels[j]], metric) for i, j in pairs]
+    many = permutations_for(len(labels))
+    p = [
+        permutation_p(samples[labels[i]], samples[labels[j]], metric, permutations=many)
+        for i, j in pairs
+    ]
     if not pairs or any(value is None for value in p):
         return {}
     same = np.ones((len(labels), len(labels)), bool)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.runs.grid import Grid
 from cellcount_lib.tables.collect import Results
-from cellcount_lib.tables.compare import LEVEL, PERMUTATIONS, RESAMPLES, summary
+from cellcount_lib.tables.compare import LEVEL, RESAMPLES, permutations_for, summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,6 +128,7 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
         return notes
     rulers = " and ".join(sorted({str(p) for p in runs["protocol"] if str(p)}))
     data = " and ".join(sorted(set(runs["dataset"])))
+    many = permutations_for(runs.loc[runs["status"] != "failed", "label"].nunique())
     profile = grid.rows[0].runs[0].parameters["profile"]
     simulated = all(name.startswith("simulated") for name in set(runs["dataset"]))
     notes.append(
@@ -135,7 +136,7 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
         f"protocol {rulers}; "
         f"{results.images['image'].nunique()} test pictures. Mean ± standard deviation over "
         f"seeds; interval by {RESAMPLES} bootstrap resamples of pictures; rows that share a letter "
-        f"do not differ in {grid.columns[metric]} ({PERMUTATIONS} permutations of pictures, Holm, "
+        f"do not differ in {grid.columns[metric]} ({many} permutations of pictures, Holm, "
         "5%), in these runs: what another seed would do, only the ± can show. Time is that of the "
         "training, or of everything where nothing is trained."
     )

@@ -65,6 +65,45 @@ def results(**rows):
 GOOD, BAD = [9, 8, 10, 9, 7, 9, 10, 8], [5, 4, 6, 5, 3, 5, 6, 4]
 
 
+def test_rows_that_differ_beyond_doubt_differ_however_many_rows_there_are():
+    """Holm multiplies the smallest p-value that permutations can give by the number of pairs."""
+    rng = np.random.default_rng(0)
+    rows = {f"row{n}": [list(rng.integers(7, 10, 70))] for n in range(19)}
+    rows |= {"none": [[0] * 70], "all": [[10] * 70]}
+    letters_of = summary(results(**rows), list(rows), ["f1"]).set_index("label")["letters"]
+    assert len(rows) * (len(rows) - 1) / 2 > 200
+    assert letters_of["all"] == "a"
+    assert not set(letters_of["none"]) & set("".join(letters_of.drop("none")))
+    assert "a" not in "".join(letters_of.drop("all"))
+
+
+def test_sums_and_pictures_give_the_same_permutations():
+    """Scores that need sums only are computed from sums: the plain way gives the same p-value."""
+    made = results(a=[GOOD, BAD], b=[BAD])
+    rows = {n: sample(r, made.images) for n, r in made.runs.groupby("label")}
+    plain = []
+    rng = np.random.default_rng(0)
+    swap = rng.random((300, len(GOOD))) < 0.5
+    for chosen in swap:
+        scores_of = []
+        for first, second in ((rows["a"], rows["b"]), (rows["b"], rows["a"])):
+            f1 = []
+            for seed in range(2):
+                one, other = seed % len(first.seeds), seed % len(second.seeds)
+                counts = [
+                    np.where(chosen, second.columns[c][other], first.columns[c][one]).sum()
+                    for c in ("tp", "fp", "fn")
+                ]
+                f1.append(2 * counts[0] / (2 * counts[0] + counts[1] + counts[2]))
+            scores_of.append(np.mean(f1))
+        plain.append(scores_of[0] - scores_of[1])
+    found = float(rows["a"].score("f1") - rows["b"].score("f1"))
+    high = (np.sum(np.array(plain) >= found - 1e-12) + 1) / 301
+    low = (np.sum(np.array(plain) <= found + 1e-12) + 1) / 301
+    expected = min(1.0, 2 * min(high, low))
+    assert permutation_p(rows["a"], rows["b"], "f1", permutations=300) == pytest.approx(expected)
+
+
 def test_means_and_spreads_are_over_seeds():
     made = results(a=[GOOD, [t - 1 for t in GOOD]], b=[BAD, None])
     made.runs.loc[made.runs["run"] == "a1", "status"] = "collapsed"
@@ -118,15 +157,15 @@ def test_permutation_against_all_swaps():
     assert permutation_p(rows["b"], rows["a"], "f1", permutations=20000) == pytest.approx(
         p, abs=0.02
     )
-    assert permutation_p(rows["a"], rows["a"], "f1") == 1
+    assert permutation_p(rows["a"], rows["a"], "f1", permutations=999) == 1
     short = results(c=[[1, 2]])
-    assert permutation_p(rows["a"], sample(short.runs, short.images), "f1") is None
+    assert permutation_p(rows["a"], sample(short.runs, short.images), "f1", permutations=9) is None
 
 
 def test_more_seeds_are_compared_with_one():
     made = results(a=[GOOD, GOOD, BAD], oracle=[[10] * 8])
     rows = {k: sample(made.runs[made.runs["label"] == k], made.images) for k in ("a", "oracle")}
-    p = permutation_p(rows["a"], rows["oracle"], "f1")
+    p = permutation_p(rows["a"], rows["oracle"], "f1", permutations=4999)
     assert 0 < p < 0.05
 
 
