@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +55,32 @@ def chapters(names: list[str]) -> list[Chapter]:
     return [Chapter(path, ROOT / "book" / "chapters" / path.name) for path in found]
 
 
-def key(notebook: Mapping[str, Any], profile: str, surroundings: str) -> str:
+def key(notebook: Mapping[str, Any], profile: str, library: str) -> str:
     """Return the hash of everything that decides the outputs."""
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return digest([[source_hash(text) for text in code], profile, surroundings])
+    shown = results_in("\n".join(code))
+    return digest([[source_hash(text) for text in code], profile, library, shown])
 
 
-def surroundings() -> str:
-    """Hash the library and the committed results, which chapters read."""
+def library_hash() -> str:
+    """Hash the library without its docstrings."""
     library = {
         path.relative_to(ROOT).as_posix(): source_hash(path.read_text())
         for path in sorted((ROOT / "cellcount_lib").rglob("*.py"))
     }
-    results = {
-        path.relative_to(ROOT).as_posix(): digest(path.read_text())
-        for pattern in ("*.csv", "*/*.csv", "*/*.html", "*/*.json")
-        for path in sorted((ROOT / "results").glob(pattern))
-    }
-    return digest([library, results])
+    return digest(library)
+
+
+def results_in(code: str) -> dict[str, str]:
+    """Hash the committed results that a chapter names, or all if it goes through all of them."""
+    every = "committed(" in code
+    found = {}
+    for pattern in ("*.csv", "*/*.csv", "*/*.html", "*/*.json", "*/*.npz"):
+        for path in sorted((ROOT / "results").glob(pattern)):
+            name = path.stem.removesuffix("-images")
+            if every or f'"{name}"' in code or path.name in code:
+                found[path.relative_to(ROOT).as_posix()] = sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def outputs_from(donor: Path, wanted: str) -> dict[str, Any] | None:
@@ -162,10 +171,11 @@ def bring(
     found: list[Chapter], *, profile: str, fresh: bool, keep: bool
 ) -> Iterator[tuple[str, str]]:
     """Bring the chapters up to date, and say of each what was done."""
-    around = surroundings()
+    library = library_hash()
     for chapter in found:
+        print(f"{chapter.source.stem} ...", file=sys.stderr, flush=True)
         notebook = chapter.read()
-        wanted = key(notebook, profile, around)
+        wanted = key(notebook, profile, library)
         donors = () if fresh else (chapter.built, chapter.source)
         donor = next((d for d in (outputs_from(p, wanted) for p in donors) if d), None)
         if donor is None:
