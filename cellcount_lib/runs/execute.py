@@ -16,7 +16,7 @@ from typing import Any
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.files import write_whole
 from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, write_record
-from cellcount_lib.runs.identity import chapter_hash, code_hashes, digest
+from cellcount_lib.runs.identity import chapter_hash, code_hashes, decisive, digest
 
 OWNER = "CELLCOUNT_OWNER"  # process that started the runs: with it, they end
 
@@ -86,7 +86,7 @@ def identity_of(
     A notebook that was carried somewhere alone has no chapter to compare with.
     """
     return {
-        "parameters": digest(dict(parameters)),
+        "parameters": digest(decisive(parameters)),
         "chapter": "0" * 16 if chapter is None else chapter_hash(chapter),
         "data": data,
         "code": code_hashes(),

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from cellcount_lib.errors import DataError, InputError, unknown_name
-from cellcount_lib.runs.identity import digest
-from cellcount_lib.runs.scoring import Scoring
+from cellcount_lib.runs.identity import decisive, digest
+from cellcount_lib.runs.scoring import OF_A_RUN, Scoring
 from cellcount_lib.training.settings import Training
 
 NETWORK, WITHOUT = "03_one_experiment", "scoring_without_training"
@@ -46,7 +46,7 @@ class Run:
     @property
     def id(self) -> str:
         """Name of its folder: what it is in a few words, and a hash of all of it."""
-        return f"{self._words()}-{digest([self.chapter, dict(self.parameters)])[:8]}"
+        return f"{self._words()}-{digest([self.chapter, decisive(self.parameters)])[:8]}"
 
     def _words(self) -> str:
         p = self.parameters
@@ -56,6 +56,7 @@ class Run:
             words += ["ao"] * bool(p["oversample_artifacts"])
         else:
             words += [p["method"], p["protocol"]]
+            words += [p["harmonise"].replace("+", "-")] if p["harmonise"] else []
         text = "-".join([*words, f"seed{p['seed']}"])
         return "".join(c if c.isalnum() or c in "-._" else "-" for c in Path(text).name)
 
@@ -219,9 +220,12 @@ class _Maker:
     def _spreads(self) -> set[str]:
         return {f"{column}_sd" for column in self.values["columns"]}
 
-    def _network(self, changes: Mapping[str, Any], seed: int) -> Run:
-        given = {**self.values["base"], **changes, "seed": seed, "profile": self.profile}
-        training = self._build(Training, {**given, **self.changes})
+    def _network(self, changes: Mapping[str, Any], seed: int, *, home: bool = False) -> Run:
+        """A run that trains; `home` keeps the dataset of the row, whatever was asked for."""
+        base = {k: v for k, v in self.values["base"].items() if k in _fields(Training)}
+        given = {**base, **changes, "seed": seed, "profile": self.profile}
+        asked = {} if home else self.changes
+        training = self._build(Training, {**given, **asked})
         return Run(NETWORK, dataclasses.asdict(training))
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
@@ -229,11 +233,12 @@ class _Maker:
         base = {k: v for k, v in self.values["base"].items() if k in _fields(Scoring)}
         given = {**base, **row.get("set", {}), "method": row["method"], "profile": self.profile}
         given |= {k: v for k, v in self.changes.items() if k in _fields(Scoring)}
-        if row["method"] != "run":
+        if row["method"] not in OF_A_RUN:
             return (Run(WITHOUT, dataclasses.asdict(self._build(Scoring, given))),)
         of = row.get("of")
         if isinstance(of, Mapping):
-            runs = tuple(self._network(of, seed) for seed in seeds)
+            home = row["method"] == "apply"
+            runs = tuple(self._network(of, seed, home=home) for seed in seeds)
         elif of in self.made:
             runs = self.made[of]
         else:

@@ -42,6 +42,22 @@ NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "runs", "tables")
 NO_WORK = {"parameters", "injected-parameters", "quiz", "given", "stub", "solution", "check"}
 
 
+# Parameters that came after the first records: at their default they are as if they were not there,
+# so that a run keeps its name.
+LATER = {"harmonise": None}
+
+
+def decisive(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that make a run what it is.
+
+    Examples
+    --------
+    >>> decisive({"seed": 0, "harmonise": None})
+    {'seed': 0}
+    """
+    return {k: v for k, v in parameters.items() if k not in LATER or v != LATER[k]}
+
+
 def digest(value: Any) -> str:
     """Return the first 16 hex digits of the SHA-256 of a JSON value."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -99,6 +115,8 @@ def _python(cell: str) -> list[str]:
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Say what differs between two identities (`records.identity_of`), in words.
 
+    A module that was not there decided nothing: it counts only through a module that now uses it.
+
     Examples
     --------
     >>> old = {"chapter": "a", "data": "b", "code": {"losses/pixel.py": "1"}}
@@ -108,5 +126,5 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     words = {"parameters": "the parameters", "chapter": "the chapter", "data": "the data"}
     found = [word for key, word in words.items() if old.get(key) != new.get(key)]
     before, now = old.get("code", {}), new.get("code", {})
-    found += [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    found += [name for name in sorted(before) if before[name] != now.get(name)]
     return found

@@ -19,15 +19,17 @@ from cellcount_lib.baselines import (
     otsu_watershed,
     tune_adaptive_threshold,
 )
+from cellcount_lib.blobs import THRESHOLDS, log_blobs
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.evaluation import Ruler, cores
+from cellcount_lib.harmonise import steps
 from cellcount_lib.heatmaps import load_heatmaps
 from cellcount_lib.protocols import Protocol, protocol
 from cellcount_lib.sweeps import sweep_rows
-from cellcount_lib.training.data import full_size
+from cellcount_lib.training.data import FullSize, full_size
 from cellcount_lib.training.profiles import profile
 
 if TYPE_CHECKING:
@@ -39,8 +41,11 @@ METHODS = {
     "predict-zero": "always answers 0",
     "predict-mean": "always answers the mean count of the training pictures",
     "oracle": "the true mask through post-processing and matching: the ceiling of the protocol",
+    "log-blobs": "peaks of the Laplacian of a Gaussian, drawn as discs; cutoff tuned on validation",
     "run": "the heatmaps that a run has kept, under this protocol",
+    "apply": "the network of a run on this dataset, unchanged but for the named harmonisation",
 }
+OF_A_RUN = ("run", "apply")
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,11 @@ class Scoring:
     protocol_scale : float or None
         As in `training.settings.Training`.
     run : str or None
-        With method "run": the id of the run.
+        With the methods `OF_A_RUN`: the id of the run.
     seed : int
         Of that run; else 0.
+    harmonise : str or None
+        With method "apply": steps of `harmonise.STEPS`, joined by ``+``.
     """
 
     method: str
@@ -67,14 +74,19 @@ class Scoring:
     protocol_scale: float | None = None
     run: str | None = None
     seed: int = 0
+    harmonise: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise unknown_name("method", self.method, METHODS)
         protocol(self.protocol)
         profile(self.profile)
-        if (self.run is not None) != (self.method == "run"):
-            raise InputError("run: expected the id of a run with method 'run', and only there")
+        if (self.run is not None) != (self.method in OF_A_RUN):
+            raise InputError(
+                "run: expected the id of a run with the methods 'run' and 'apply', and only there"
+            )
+        if steps(self.harmonise) and self.method != "apply":
+            raise InputError("harmonise: only the method 'apply' changes pictures")
         if self.protocol_scale is not None:
             check_positive("protocol_scale", self.protocol_scale)
 
@@ -95,7 +107,7 @@ def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) 
     ----------
     asked : Scoring
     run : Path, optional
-        Folder of the run, with method "run".
+        Folder of the run, with the methods `OF_A_RUN`.
     root : Path, optional
         Folder of the datasets.
     """
@@ -106,6 +118,13 @@ def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) 
     if asked.method == "run":
         assert run is not None
         rows, cutoff = _again(ruler, run, list(parts.val), list(parts.test))
+    elif asked.method == "apply":
+        from cellcount_lib.runs.applying import apply
+
+        assert run is not None
+        rows, cutoff = apply(run, parts, ruler, names=steps(asked.harmonise), root=root)
+    elif asked.method == "log-blobs":
+        rows, cutoff = _blobs(ruler, parts)
     else:
         rows, cutoff = _untrained(asked.method, ruler, parts.train, parts.val, parts.test)
     return Scored(rows, cutoff, parts.protocol_scale, parts.fingerprint)
@@ -155,6 +174,21 @@ def _untrained(
         counts = [ruler.protocol.true_objects(s.labels).max() for s in read_all(train)]
         constant = float(np.mean(counts))
     return pd.DataFrame(_rows(ruler, names, labels, blank)).assign(n_pred=constant), None
+
+
+def _blobs(ruler: Ruler, parts: FullSize) -> tuple["pd.DataFrame", float]:
+    """Score blobs; the response that a blob must have is tuned on validation pictures."""
+    import pandas as pd
+
+    def scored(samples: Sequence[Sample], threshold: float) -> "pd.DataFrame":
+        labels = [s.labels for s in samples]
+        found = [log_blobs(s.image, cell_px=parts.cell_px, threshold=threshold) for s in samples]
+        return pd.DataFrame(_rows(ruler, [s.meta["name"] for s in samples], labels, found))
+
+    assert parts.test is not None
+    held = list(read_all(parts.val))
+    best = max(THRESHOLDS, key=lambda t: ruler.pooled(scored(held, t))["f1"])
+    return scored(list(read_all(parts.test)), best), best
 
 
 def _rows(ruler: Ruler, names: list[str], labels: list, found: list) -> list[dict]:
