@@ -23,7 +23,7 @@ from cellcount_lib.inference import logit_map
 from cellcount_lib.metrics import pooled
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.protocols import Protocol
-from cellcount_lib.sweeps import sweep_rows
+from cellcount_lib.sweeps import sweep_pixels, sweep_rows
 from cellcount_lib.threshold import Choice, choose, pool_cutoffs
 
 if TYPE_CHECKING:
@@ -96,8 +96,15 @@ class Ruler:
         -------
         Choice
         curve : DataFrame
-            One row per cutoff of the protocol's grid, as `sweeps.sweep` gives it.
+            One row per cutoff of the protocol's grid, as `sweeps.sweep` gives it; of pixels, as
+            `sweeps.sweep_pixels` does, where the rule is "max-mcc".
         """
+        _same_pictures(kept, labels)
+        if self.protocol.threshold_rule == "max-mcc":
+            heat = (one.heatmap() for one in kept.values())
+            truth = (self.protocol.true_objects(labels[name]) for name in kept)
+            curve = sweep_pixels(heat, truth, self.protocol.cutoffs)
+            return choose(curve, "max-mcc"), curve
         rows = self._swept(kept, labels, self.protocol.cutoffs)
         curve = pool_cutoffs(rows, mpe=self.protocol.mpe)
         return choose(curve, self.protocol.threshold_rule), curve
@@ -113,12 +120,7 @@ class Ruler:
     def _swept(
         self, kept: Mapping[str, Kept], labels: Labels, cutoffs: tuple[float, ...]
     ) -> "pd.DataFrame":
-        if kept.keys() != labels.keys():
-            odd = sorted(kept.keys() ^ labels.keys())
-            raise DataError(
-                f"heatmaps and labels: expected the same pictures, {len(odd)} are in one of them "
-                f"only, first {odd[0]!r}"
-            )
+        _same_pictures(kept, labels)
         return sweep_rows(
             (one.heatmap() for one in kept.values()),
             (labels[name] for name in kept),
@@ -127,6 +129,15 @@ class Ruler:
             images=list(kept),
             scale=self.scale,
             jobs=self.jobs or cores(),
+        )
+
+
+def _same_pictures(kept: Mapping[str, Kept], labels: Labels) -> None:
+    if kept.keys() != labels.keys():
+        odd = sorted(kept.keys() ^ labels.keys())
+        raise DataError(
+            f"heatmaps and labels: expected the same pictures, {len(odd)} are in one of them "
+            f"only, first {odd[0]!r}"
         )
 
 

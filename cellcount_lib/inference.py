@@ -22,7 +22,6 @@ from cellcount_lib.data.scaling import resize_image
 from cellcount_lib.errors import InputError, unknown_name
 from cellcount_lib.losses import cell_logit
 from cellcount_lib.models import SegmentationModel, receptive_field
-from cellcount_lib.protocols import protocol as named_protocol
 
 if TYPE_CHECKING:
     from cellcount_lib.weights import ModelInfo, TrainedModel
@@ -205,7 +204,7 @@ def predict(
     )
     if not np.isfinite(found).all():
         raise InputError("the network answers with NaN or infinity: this model cannot be used")
-    labels = named_protocol(name).segment(found, cutoff, scale=info.protocol_scale / ratio)
+    labels = info.ruler(name).segment(found, cutoff, scale=info.protocol_scale / ratio)
     return Prediction(found, labels, cutoff, name)
 
 

@@ -116,7 +116,7 @@ def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int 
     dict
         n_images, n_missing, n_failed; n_true, n_pred, tp, fp, fn summed; precision, recall, f1,
         accuracy; mae, medae, mpe_percent, r2; precision_NAME, recall_NAME, f1_NAME, accuracy_NAME
-        of further matchings.
+        of further matchings; and the further scores of `extras` where their columns are there.
 
     Examples
     --------
@@ -137,7 +137,9 @@ def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int 
         columns = (rows[f"{kind}_{name}"].sum() for kind in ("tp", "fp", "fn"))
         further = detection_scores(*columns)._asdict()
         scores |= {f"{score}_{name}": value for score, value in further.items()}
-    return scores
+    from cellcount_lib.extras import pooled_extras
+
+    return scores | pooled_extras(rows)
 
 
 def _further(rows: "pd.DataFrame") -> list[str]:
@@ -157,7 +159,7 @@ def statistic(
     ----------
     metric : str
         precision, recall, f1, accuracy, or one of these with _NAME of a further matching; mae,
-        medae, mpe_percent, r2.
+        medae, mpe_percent, r2; a name of `extras.STATISTICS`.
     mpe : str
         Name in `counting.MPE_CONVENTIONS`.
 
@@ -173,9 +175,13 @@ def statistic(
             return getattr(counting_errors(n_true, n_pred, mpe=mpe), metric)
 
         return ("n_true", "n_pred"), errors
+    from cellcount_lib.extras import STATISTICS
+
+    if metric in STATISTICS:
+        return STATISTICS[metric]
     name, _, further = metric.partition("_")
     if name not in DetectionScores._fields:
-        known = (*DetectionScores._fields, *CountingErrors._fields)
+        known = (*DetectionScores._fields, *CountingErrors._fields, *STATISTICS)
         raise unknown_name("metric", metric, known)
 
     def scores(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, axis: int = -1) -> Any:

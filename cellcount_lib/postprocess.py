@@ -51,9 +51,10 @@ from cellcount_lib.splitting import (
     flood_with_line,
     plateau_markers,
     split_at_necks,
+    split_at_peaks,
 )
 
-SPLITS = ("none", "plateau", "h-maxima")
+SPLITS = ("none", "plateau", "h-maxima", "enclosed", "peaks")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ class PostprocessSettings:
     connectivity : int
         1: pixels that share an edge are connected; 2: those that share a corner, too.
     split : str
-        "none", "plateau" (both studies) or "h-maxima" (recommended).
+        "none", "plateau" (both studies) or "h-maxima" (recommended); for networks that were asked
+        for something else than a mask (`formulations`): "enclosed" takes the mask for outlines and
+        what lies between them for objects, "peaks" takes the peaks of the heatmap for cells.
     spread, footprint, marker_below, marker_connectivity
         "plateau": width of the maximum filter, width of the window in which a peak is highest,
         markers with fewer pixels are dropped, and connectivity of a marker's pixels.
@@ -81,6 +84,14 @@ class PostprocessSettings:
     pieces_below : int
         Pieces smaller than this are dropped after a "plateau" split, and are joined to their
         neighbour in an "h-maxima" split.
+    cores_below : int
+        Before objects grow, those with fewer pixels are dropped.
+    grow : float
+        Objects grow by this much, as far as they do not meet.
+    largest : int
+        "enclosed": regions with more pixels are background.
+    peak : float
+        "peaks": height of a peak above the highest pass to another one.
     flat_is_empty, eight_bit : bool
         Accidents of the released code; see the head of this module.
     """
@@ -96,6 +107,10 @@ class PostprocessSettings:
     marker_connectivity: int = 1
     depth: float = 0.0
     pieces_below: int = 0
+    cores_below: int = 0
+    grow: float = 0.0
+    largest: int = 0
+    peak: float = 0.0
     flat_is_empty: bool = False
     eight_bit: bool = False
 
@@ -138,6 +153,9 @@ class PostprocessSettings:
             marker_below=_whole(self.marker_below * area),
             depth=self.depth * scale,
             pieces_below=_whole(self.pieces_below * area),
+            cores_below=_whole(self.cores_below * area),
+            grow=self.grow * scale,
+            largest=_whole(self.largest * area),
         )
 
 
@@ -191,7 +209,11 @@ and 0.78). Depths of 1 to 2 pixels differ by less than 0.01.
 
 
 def postprocess(
-    mask: NDArray[np.bool_], settings: PostprocessSettings | str, *, scale: float = 1.0
+    mask: NDArray[np.bool_],
+    settings: PostprocessSettings | str,
+    *,
+    scale: float = 1.0,
+    heatmap: NDArray[np.floating] | None = None,
 ) -> NDArray[np.int32]:
     """Label the objects of a binary mask.
 
@@ -203,6 +225,8 @@ def postprocess(
         Or the name of one in `POSTPROCESS`.
     scale : float
         Of the image against the original; all sizes follow it (`PostprocessSettings.scaled`).
+    heatmap : ndarray of float, shape (H, W), optional
+        What the mask was made of; "peaks" needs it.
 
     Returns
     -------
@@ -222,16 +246,39 @@ def postprocess(
             raise unknown_name("post-processing", settings, POSTPROCESS)
         settings = POSTPROCESS[settings]
     settings = settings.scaled(scale)
+    if settings.split == "enclosed":
+        return _in_reading_order(_grown(_enclosed(mask, settings), settings))
     if settings.smooth_radius:
         mask = _dilate(_erode(mask, settings.smooth_radius), settings.smooth_radius)
         mask = _erode(_dilate(mask, settings.smooth_radius), settings.smooth_radius)
     mask = _fill_holes(mask, settings.holes_below)
-    labels = drop_small(connected(mask, settings.connectivity), settings.objects_below)
+    labels = connected(mask, settings.connectivity)
+    if settings.grow:
+        labels = _grown(labels, settings)
+    labels = drop_small(labels, settings.objects_below)
     if settings.split == "plateau":
         labels = _split_plateaus(labels, settings)
     elif settings.split == "h-maxima":
         labels = split_at_necks(labels, depth=settings.depth, below=settings.pieces_below)
+    elif settings.split == "peaks":
+        if heatmap is None:
+            raise InputError("heatmap: expected one beside the mask, to look for its peaks")
+        labels = split_at_peaks(labels, heatmap, height=settings.peak, below=settings.pieces_below)
     return _in_reading_order(labels)
+
+
+def _enclosed(mask: Mask, s: PostprocessSettings) -> Labels:
+    """Label what lies between outlines; regions that are too large for a cell are background."""
+    regions = connected(~mask)
+    large = np.bincount(regions.ravel()) > s.largest
+    return np.where(large[regions], np.int32(0), regions)
+
+
+def _grown(labels: Labels, s: PostprocessSettings) -> Labels:
+    from skimage.segmentation import expand_labels
+
+    grown: Labels = expand_labels(drop_small(labels, s.cores_below), s.grow).astype(np.int32)
+    return drop_small(grown, s.objects_below)
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:

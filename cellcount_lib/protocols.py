@@ -20,7 +20,7 @@ Taught in: 06_threshold_and_ruler
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -30,6 +30,7 @@ from scipy import ndimage
 
 from cellcount_lib.checks import check_heatmap, check_labels, check_positive, check_same_shape
 from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.extras import instance_columns, pixel_columns
 from cellcount_lib.matching import match
 from cellcount_lib.postprocess import POSTPROCESS, PostprocessSettings, postprocess
 
@@ -59,7 +60,7 @@ class Protocol:
     ----------
     name, description, source : str
     threshold_rule : str
-        How the cutoff is chosen on validation pictures: "knee", "argmax" or "fixed".
+        How the cutoff is chosen on validation pictures: "knee", "argmax", "max-mcc" or "fixed".
     cutoffs : tuple of float
         The grid it is chosen from; a single number where it is fixed.
     postprocess : PostprocessSettings
@@ -74,6 +75,8 @@ class Protocol:
         "objects": n_pred is the number of predicted objects. "released": the rule of R23.
     mpe : str
         Convention of the mean percentage error, a name in `counting.MPE_CONVENTIONS`.
+    extras : tuple of str
+        Further scores, names of `extras.EXTRAS`.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Protocol:
     true_connectivity: int | None
     count: str
     mpe: str
+    extras: tuple[str, ...] = ()
 
     def true_objects(self, labels: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return what this protocol takes for the true objects of a labelled picture, int32 (H, W).
@@ -128,7 +132,8 @@ class Protocol:
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold: expected a number in [0, 1], found {threshold!r}")
         # NumPy would compare a float64 cutoff in another precision than a plain number
-        return postprocess(heatmap > float(threshold), self.postprocess, scale=scale)
+        mask = heatmap > float(threshold)
+        return postprocess(mask, self.postprocess, scale=scale, heatmap=heatmap)
 
     def score(
         self,
@@ -138,6 +143,7 @@ class Protocol:
         image: str = "",
         scale: float = 1.0,
         status: str | None = None,
+        mask: NDArray[np.bool_] | None = None,
     ) -> dict[str, Any]:
         """Score one picture.
 
@@ -154,6 +160,9 @@ class Protocol:
             Of the picture against the original; thresholds in pixels follow it.
         status : str, optional
             "ok" with a prediction; "missing" (default) or "failed" without one.
+        mask : ndarray of bool, shape (H, W), optional
+            What scores of pixels are taken of: the heatmap above the cutoff. Default: the pixels
+            of predicted objects.
 
         Returns
         -------
@@ -193,6 +202,10 @@ class Protocol:
         for m in self.further:
             other = found[m.name]
             row |= {f"tp_{m.name}": other.tp, f"fp_{m.name}": other.fp, f"fn_{m.name}": other.fn}
+        if "pixels" in self.extras:
+            row |= pixel_columns(true, pred > 0 if mask is None else mask)
+        if "instances" in self.extras:
+            row |= instance_columns(true, pred)
         return row | {"n_objects_true": main.n_true, "n_objects_pred": main.n_pred}
 
 
@@ -228,6 +241,24 @@ def _clissa(name: str, description: str, count: str) -> Protocol:
     )
 
 
+_RECOMMENDED = Protocol(
+    name="recommended",
+    description="Optimal one-to-one matching at IoU above 0.5, and of centroids within "
+    "20 pixels, the mean radius of a cell; instances on both sides.",
+    source="this project",
+    threshold_rule="argmax",
+    cutoffs=CUTOFFS,
+    postprocess=POSTPROCESS["recommended"],
+    primary=Matching("iou", "hungarian-iou", 0.5),
+    further=(Matching("distance", "hungarian-distance", 20.0),),
+    true_connectivity=None,
+    count="objects",
+    mpe="released2023",
+)
+
+PIXEL_CUTOFFS = tuple(round(0.01 * i, 2) for i in range(1, 100))
+"""0.01 to 0.99 in steps of 0.01: scores per pixel cost little (S2 found 0.25 and 0.67)."""
+
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {
         p.name: p
@@ -244,19 +275,23 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
                 "As clissa2023, but the count is the number of predicted objects.",
                 "objects",
             ),
-            Protocol(
-                name="recommended",
-                description="Optimal one-to-one matching at IoU above 0.5, and of centroids within "
-                "20 pixels, the mean radius of a cell; instances on both sides.",
-                source="this project",
-                threshold_rule="argmax",
-                cutoffs=CUTOFFS,
-                postprocess=POSTPROCESS["recommended"],
-                primary=Matching("iou", "hungarian-iou", 0.5),
-                further=(Matching("distance", "hungarian-distance", 20.0),),
-                true_connectivity=None,
-                count="objects",
-                mpe="released2023",
+            _RECOMMENDED,
+            replace(
+                _RECOMMENDED,
+                name="instances",
+                description="As recommended, with splits, merges, average precision and panoptic "
+                "quality beside it: for telling touching cells apart.",
+                extras=("instances",),
+            ),
+            replace(
+                _RECOMMENDED,
+                name="marzo2016",
+                description="Scores of pixels; cutoff at the highest Matthews correlation of "
+                "validation pixels. Objects are scored beside it, as recommended.",
+                source="S2, section 3 (cutoff and indicators)",
+                threshold_rule="max-mcc",
+                cutoffs=PIXEL_CUTOFFS,
+                extras=("pixels",),
             ),
         )
     }

@@ -198,6 +198,30 @@ def split_at_necks(labels: Labels, *, depth: float, below: int) -> Labels:
     return out
 
 
+def split_at_peaks(
+    labels: Labels, heatmap: NDArray[np.floating], *, height: float, below: int
+) -> Labels:
+    """Split every object at the passes of its heatmap: each peak is a cell.
+
+    A peak counts if every way to a higher one leads more than `height` down. Pieces with fewer than
+    `below` pixels join their neighbour.
+
+    Examples
+    --------
+    >>> heatmap = np.array([[0.6, 0.9, 0.6, 0.9, 0.6]] * 3)
+    >>> split_at_peaks(np.ones((3, 5), np.int32), heatmap, height=0.1, below=2)[0].tolist()
+    [1, 1, 1, 2, 2]
+    """
+    out = np.zeros_like(labels)
+    count = 0
+    for window, mask in _objects_with_margin(labels):
+        ground = np.where(mask, heatmap[window].astype(np.float64), -height - 1)
+        pieces = _pieces_of(ground, mask, height, below)
+        out[window][mask] = pieces[mask] + count
+        count += int(pieces.max())
+    return out
+
+
 def _objects_with_margin(labels: Labels) -> Iterator[tuple[tuple[slice, slice], Mask]]:
     """Window and mask of each object; a pixel of margin holds the background nearest to it."""
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -207,13 +231,18 @@ def _objects_with_margin(labels: Labels) -> Iterator[tuple[tuple[slice, slice], 
 
 
 def _pieces(mask: Mask, depth: float, below: int) -> Labels:
-    distance = np.where(mask, distance_inside(mask), -depth - 1)
-    domes = reconstruction(distance - depth, distance)
+    ground = np.where(mask, distance_inside(mask), -depth - 1)
+    return _pieces_of(ground, mask, depth, below)
+
+
+def _pieces_of(ground: NDArray[np.float64], mask: Mask, depth: float, below: int) -> Labels:
+    """Pieces of one object by the peaks of `ground`, which lies lower outside of the mask."""
+    domes = reconstruction(ground - depth, ground)
     markers = connected(mask & local_maxima(domes).astype(bool), 2)
     if markers.max() <= 1:
         return mask.astype(np.int32)
-    pieces: Labels = watershed(-distance, markers, connectivity=2, mask=mask)
-    return _join_small(pieces, distance, below)
+    pieces: Labels = watershed(-ground, markers, connectivity=2, mask=mask)
+    return _join_small(pieces, ground, below)
 
 
 def _join_small(pieces: Labels, distance: NDArray[np.float64], below: int) -> Labels:

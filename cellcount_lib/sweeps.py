@@ -14,13 +14,10 @@ from cellcount_lib.checks import check_heatmap, check_labels, check_mask, check_
 from cellcount_lib.errors import InputError
 from cellcount_lib.metrics import pooled
 from cellcount_lib.pixel_metrics import Confusion, pixel_scores
-from cellcount_lib.protocols import CUTOFFS, Protocol
+from cellcount_lib.protocols import CUTOFFS, PIXEL_CUTOFFS, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# For scores per pixel, which cost little: 0.01 to 0.99 in steps of 0.01 (S2 found 0.25 and 0.67).
-PIXEL_CUTOFFS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 
 Heatmaps = Iterable[NDArray[np.floating] | None]
 Labels = Iterable[NDArray[np.integer]]
@@ -204,7 +201,9 @@ def _score_image(
     rows = []
     for cutoff in cutoffs:
         found = None if heatmap is None else protocol.segment(heatmap, cutoff, scale=scale)
-        rows.append({"cutoff": cutoff, **protocol.score(labels, found, image=image, scale=scale)})
+        mask = None if heatmap is None else np.asarray(heatmap) > cutoff
+        row = protocol.score(labels, found, image=image, scale=scale, mask=mask)
+        rows.append({"cutoff": cutoff, **row})
     return rows
 
 

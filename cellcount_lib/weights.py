@@ -21,12 +21,14 @@ from torch import Tensor
 from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.files import write_whole
+from cellcount_lib.formulations import OF_LOSS, formulation
 from cellcount_lib.models import ModelConfig, SegmentationModel, from_config
-from cellcount_lib.protocols import protocol
+from cellcount_lib.protocols import Protocol, protocol
 
 FORMAT = "cellcount-model/1"
 SHIPPED = Path(__file__).parent / "pretrained"
 DEFAULT = "c-resunet-simulated"
+MODEL = "model.safetensors"  # name of the file in the folder of a training
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class ModelInfo:
         Width of a typical training cell in pixels of the original pictures.
     protocol_scale : float
         By which the protocol's sizes in pixels follow the size of these cells.
+    formulation : str
+        What the network was asked to draw, a name in `formulations`.
     training : mapping
         Where it comes from: dataset and its fingerprint, loss, recipe, profile, seed, scores,
         versions. JSON values.
@@ -61,15 +65,24 @@ class ModelInfo:
     pixel_size_um: float | None = None
     cell_px: float | None = None
     protocol_scale: float = 1.0
+    formulation: str = "mask"
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         protocol(self.protocol)
+        if self.formulation not in ("mask", *OF_LOSS):
+            raise unknown_name("formulation", self.formulation, ("mask", *OF_LOSS))
         if not 0 <= self.threshold <= 1:
             raise InputError(f"threshold: expected a number in [0, 1], found {self.threshold!r}")
         for name in ("scale", "pixel_size_um", "cell_px", "protocol_scale"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
+
+    def ruler(self, name: str | None = None) -> Protocol:
+        """Return a protocol (default: the model's) as this model's heatmaps need it."""
+        magnification = 1 / (self.scale * self.protocol_scale)
+        asks = formulation(self.formulation)
+        return asks.adapt(protocol(name or self.protocol), magnification=magnification)
 
 
 @dataclass(frozen=True, eq=False)

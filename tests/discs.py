@@ -39,3 +39,13 @@ def write_dataset(folder: Path, *, train=6, val=2, test=2, seed=0, **options) ->
                 write_labels(folder / "labels" / name, labels)
                 rows.writerow([name[:-4], f"images/{name}", f"labels/{name}", part])
     return folder
+
+
+def disc_labels(size, places):
+    """Labels of discs, each (row, column, radius); where two overlap, the first has the pixels."""
+    labels = np.zeros(size, np.int32)
+    for number, (row, column, radius) in enumerate(places, start=1):
+        rows, columns = disk((row, column), radius, shape=size)
+        free = labels[rows, columns] == 0
+        labels[rows[free], columns[free]] = number
+    return labels

@@ -26,11 +26,18 @@ THREE = cells((60, 60), (60, 200), (200, 100))
 
 
 def test_registry_is_whole():
-    assert list(PROTOCOLS) == ["morelli2021", "clissa2023", "clissa2023-corrected", "recommended"]
+    assert list(PROTOCOLS) == [
+        "morelli2021",
+        "clissa2023",
+        "clissa2023-corrected",
+        "recommended",
+        "instances",
+        "marzo2016",
+    ]
     for name, p in PROTOCOLS.items():
         assert p.name == name
         assert p.mpe in MPE_CONVENTIONS
-        assert p.threshold_rule in ("knee", "argmax", "fixed")
+        assert p.threshold_rule in ("knee", "argmax", "fixed", "max-mcc")
         assert (len(p.cutoffs) == 1) == (p.threshold_rule == "fixed")
         assert {m.rule for m in (p.primary, *p.further)} <= set(RULES)
     with pytest.raises(FrozenInstanceError):
@@ -49,6 +56,8 @@ def test_true_objects_of_each_protocol():
         "clissa2023": 2,
         "clissa2023-corrected": 2,
         "recommended": 4,
+        "instances": 4,
+        "marzo2016": 4,
     }
 
 
@@ -97,6 +106,8 @@ def test_a_collapsed_model_has_no_counting_error_by_the_released_rule():
         "clissa2023": 0,
         "clissa2023-corrected": 3,
         "recommended": 3,
+        "instances": 3,
+        "marzo2016": 3,
     }
     assert all((row["tp"], row["fp"], row["fn"]) == (0, 0, 3) for row in rows.values())
 

@@ -46,7 +46,7 @@ def test_sweep_equals_scoring_each_cutoff_alone(name, pictures):
     expected = []
     for cutoff in SOME:
         rows = [
-            p.score(t, p.segment(h, cutoff), image=str(i))
+            p.score(t, p.segment(h, cutoff), image=str(i), mask=h > cutoff)
             for i, (h, t) in enumerate(zip(heatmaps, truth, strict=True))
         ]
         expected.append({"cutoff": cutoff, **pooled(pd.DataFrame(rows), mpe=p.mpe)})

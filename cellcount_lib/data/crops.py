@@ -8,7 +8,7 @@ is all that oversampling is.
 Taught in: 03_one_experiment, 04_ablations
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -171,6 +171,11 @@ def artifact_places(
 PLACES = {"grid": grid_places, "random": random_places, "cells": cell_places}
 
 
+def mask_of(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Draw the mask of labels, 0 and 1."""
+    return (labels > 0).astype(np.uint8)
+
+
 class Crops:
     """Pictures, masks and weight maps in flat tables on a device, and the cutting of crops.
 
@@ -178,6 +183,8 @@ class Crops:
     ----------
     samples : sequence of Sample
         Sizes may differ.
+    target : callable
+        Draws what the network shall answer, uint8 (H, W), from labels; default: the mask.
     weight_sigma : float, optional
         Make weight maps with this sigma (float16: three digits); without, there are none.
     device : str or torch.device
@@ -187,7 +194,7 @@ class Crops:
     Attributes
     ----------
     pixels : Tensor of uint8, shape (total pixels, 4)
-        Red, green, blue, mask (0 or 1).
+        Red, green, blue, target (of a mask: 0 or 1).
     weights : Tensor of float16, shape (total pixels,), or None
     """
 
@@ -195,6 +202,7 @@ class Crops:
         self,
         samples: Sequence[Sample],
         *,
+        target: Callable[[NDArray[np.int32]], NDArray[np.uint8]] = mask_of,
         weight_sigma: float | None = None,
         device: str | torch.device = "cpu",
         pinned: bool = False,
@@ -211,7 +219,7 @@ class Crops:
         for sample, size in zip(samples, sizes, strict=True):
             part = slice(start, start := start + size)
             pixels[part, :3] = sample.image.reshape(-1, 3)
-            pixels[part, 3] = sample.labels.reshape(-1) > 0
+            pixels[part, 3] = target(sample.labels).reshape(-1)
             if weights is not None and weight_sigma is not None:
                 # What a cell pixel weighs against a background pixel is the loss's own setting.
                 found = weight_map(sample.labels, sigma=weight_sigma, cell_weight=1.0)

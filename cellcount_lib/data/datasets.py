@@ -20,6 +20,7 @@ from cellcount_lib.data.fetch.store import data_root, stored_items
 from cellcount_lib.data.folder import RULE, scan_folder
 from cellcount_lib.data.item import Item, read_item
 from cellcount_lib.data.manifest import Manifest, digest, manifest
+from cellcount_lib.data.patches import open_patches, split_name
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.splits import parts, seeded_split
@@ -92,8 +93,9 @@ def load(
     name : str
         ``simulated`` (or ``simulated:STYLE``), ``fnc-v1``, ``fnc-v2-yellow``, ``fnc-v2-green``,
         ``fnc-v2-red``, ``sbsst265``, ``bbbc038``, ``bbbc039``, ``vgg-cells``, ``folder:PATH`` (your
-        own pictures, see `cellcount_lib.data.folder`), or a name with a manifest of your own.
-        Several joined by ``+`` are one dataset: ``simulated+simulated:nuclei``.
+        own pictures, see `cellcount_lib.data.folder`), ``patches:NUMBER:NAME`` (see
+        `cellcount_lib.data.patches`), or a name with a manifest of your own. Several joined by
+        ``+`` are one dataset: ``simulated+simulated:nuclei``.
     root : str or Path, optional
         Folder of the downloaded datasets; else the environment variable CELLCOUNT_DATA, else
         ``data``.
@@ -184,6 +186,9 @@ def describe(items: Iterable[Item]) -> list[Any]:
 
 def _open(name: str, root: str | Path | None) -> Opened:
     kind, _, rest = name.partition(":")
+    if kind == "patches":
+        number, of = split_name(rest)
+        return open_patches(name, number, _open(of, root))
     if "+" in name and not (kind == "folder" and Path(rest).expanduser().exists()):
         return _open_joined(name, root)
     if kind == "folder":

@@ -173,7 +173,11 @@ def _validate(made: Manifest) -> None:
 
     # The name becomes a folder, the files' names become paths: nothing may lead out of the root.
     plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-    built_in_or_folder = made.name.startswith("folder:") or made.layout in ("simulated", "joined")
+    built_in_or_folder = made.name.startswith("folder:") or made.layout in (
+        "simulated",
+        "joined",
+        "patches",
+    )
     check(built_in_or_folder or bool(plain.fullmatch(made.name)), "a plain name", made.name)
     for file in made.files:
         check(bool(plain.fullmatch(file.name)), "plain file names", file.name)

@@ -28,6 +28,7 @@ from typing import Any
 from cellcount_lib.errors import unknown_name
 from cellcount_lib.losses.base import Loss, cell_logit
 from cellcount_lib.losses.combined import Combined, CombinedFT
+from cellcount_lib.losses.formulated import DistanceMap, Instances, ThreeClass
 from cellcount_lib.losses.historical import DoubleActivation, TwoClassFocalTversky
 from cellcount_lib.losses.pixel import Focal, WeightedBCE
 from cellcount_lib.losses.region import Dice, FocalTversky, Tversky
@@ -42,6 +43,9 @@ LOSSES: dict[str, type[Loss]] = {
     "focal-tversky": FocalTversky,
     "combined": Combined,
     "combinedft": CombinedFT,
+    "three-class": ThreeClass,
+    "distance": DistanceMap,
+    "instances": Instances,
     "historical.double-activation": DoubleActivation,
     "historical.two-class-focal-tversky": TwoClassFocalTversky,
 }
@@ -83,6 +87,9 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "combinedft-cellvit-r23": _combinedft(_CELLVIT_R23),
     # S3, on top of the weight map: cells 1.5, background 1, as in S0 and R21 (S3 has them swapped).
     "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
+    # Other questions than "cell or not" (`formulations`): outlines of so many pixels.
+    **{f"three-class-{width}": ("three-class", {"boundary_weight": 4.0}) for width in (2, 4, 6, 8)},
+    "boundary-4": _combined(_BALANCED),
 }
 
 STUDY: tuple[str, ...] = tuple(PRESETS)[:12]

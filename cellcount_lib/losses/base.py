@@ -9,17 +9,20 @@ from cellcount_lib.errors import InputError
 
 
 def cell_logit(logits: Tensor) -> Tensor:
-    """Reduce logits (N, 1 or 2, H, W) to the one of "cell", (N, 1, H, W).
+    """Reduce logits (N, 1, 2 or 3, H, W) to the one of "cell", (N, 1, H, W).
 
     Softmax over two channels is the sigmoid of their difference,
     exp(z1) / (exp(z0) + exp(z1)) = sigmoid(z1 - z0), so the FCN of S2 with its two maps trains
-    under the same losses as the networks of S3 with one.
+    under the same losses as the networks of S3 with one. Of three channels (background, inside,
+    outline) the second is against the other two together.
     """
-    if logits.ndim != 4 or logits.shape[1] not in (1, 2) or logits.numel() == 0:
+    if logits.ndim != 4 or logits.shape[1] not in (1, 2, 3) or logits.numel() == 0:
         raise InputError(
-            "logits: expected shape (N, 1 or 2, H, W) with at least one pixel, "
+            "logits: expected shape (N, 1, 2 or 3, H, W) with at least one pixel, "
             f"found {tuple(logits.shape)}"
         )
+    if logits.shape[1] == 3:
+        return logits[:, 1:2] - logits[:, [0, 2]].logsumexp(dim=1, keepdim=True)
     return logits if logits.shape[1] == 1 else logits[:, 1:] - logits[:, :1]
 
 
@@ -36,13 +39,17 @@ class Loss(nn.Module):
     Subclasses define `value` on prepared tensors of shape (N, 1, H, W).
     """
 
+    largest = 1.0  # value of a target
+
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss, a tensor without dimensions."""
         # Sums over 512x512 pixels overflow float16, and bfloat16 stops counting at 256.
-        logits = _plain(logits)
+        logits = plain(logits)
         logits = cell_logit(logits if logits.dtype == torch.float64 else logits.float())
         target = _pixels("target", target, logits)
-        _check_range("target", target, "values in [0, 1] (binarise the mask with > 0)", largest=1)
+        hint = " (binarise the mask with > 0)" if self.largest == 1 else ""
+        expected = f"values in [0, {self.largest:g}]{hint}"
+        _check_range("target", target, expected, largest=self.largest)
         if weight is None:
             weight = torch.ones_like(target)
         else:
@@ -55,22 +62,26 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def activation(self, logits: Tensor) -> Tensor:
-        """Turn logits (N, 1 or 2, H, W) into probabilities of "cell", (N, 1, H, W)."""
+        """Turn logits (N, 1, 2 or 3, H, W) into probabilities of "cell", (N, 1, H, W)."""
         return cell_logit(logits).sigmoid()
+
+    def truth(self, target: Tensor) -> Tensor:
+        """Pixels that the network is to call "cell", bool: what metrics compare with."""
+        return target > 0
 
     def decodes(self, probabilities: Tensor) -> Tensor:
         """Turn the probabilities that `activation` gives into masks, bool (N, H, W)."""
         return probabilities[:, 0] > 0.5
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """Return an ordinary tensor: fastai's subclasses refuse to be mixed with each other."""
     return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
 
 
 def _pixels(name: str, tensor: Tensor, logits: Tensor) -> Tensor:
     """Return `tensor` in the shape and precision of the reduced logits."""
-    tensor = _plain(tensor)
+    tensor = plain(tensor)
     if tensor.ndim == 3:
         tensor = tensor.unsqueeze(1)
     if tensor.shape != logits.shape:

@@ -61,6 +61,15 @@ class SegmentationModel(nn.Module):
         """Map images whose sides are multiples of `multiple` to logits: the network itself."""
         raise NotImplementedError
 
+    def contracting(self) -> list[nn.Parameter]:
+        """Parameters of all layers from the image to the bottleneck, in order."""
+        found: list[nn.Parameter] = []
+        for name, child in self.named_children():
+            found += child.parameters()
+            if name == "bottleneck":
+                break
+        return found
+
     def missing(self, side: int) -> int:
         """Return the pixels that `side` lacks to the next multiple of `multiple`."""
         # Not `-side % multiple`: torch 2.14 cannot compile that for changing sizes (aot_autograd).

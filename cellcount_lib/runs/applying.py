@@ -7,6 +7,7 @@ name each (`harmonise.STEPS`).
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from cellcount_lib.heatmaps import load_heatmaps
 from cellcount_lib.records import RECORD, read_record
 from cellcount_lib.runs.identity import digest
 from cellcount_lib.training.data import MEASURED, FullSize, full_size
-from cellcount_lib.weights import load_model
+from cellcount_lib.weights import MODEL, load_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,10 +56,11 @@ def apply(
     float
         The cutoff.
     """
-    if not (run / "model.safetensors").exists():
+    if not (run / MODEL).exists():
         raise DataError(f"{run}: expected the model of a run there, found none")
     assert parts.test is not None
-    trained = load_model(run / "model.safetensors")
+    trained = load_model(run / MODEL)
+    ruler = replace(ruler, protocol=trained.info.ruler(ruler.protocol.name))
     home = _home(run, ruler, root=root)
     away = measure(list(read_all(some(parts.train, MEASURED))))
     change = Harmonisation(tuple(names), Look(**home["look"]), away)

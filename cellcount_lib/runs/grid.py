@@ -22,7 +22,7 @@ from cellcount_lib.training.settings import Training
 
 NETWORK, WITHOUT = "03_one_experiment", "scoring_without_training"
 GRID_KEYS = {"title", "note", "published", "base", "seeds", "columns", "rows"}
-ROW_KEYS = {"label", "set", "method", "of", "published"}
+ROW_KEYS = {"label", "set", "init", "method", "of", "published"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def load_grid(
     seeds : sequence of int, optional
         In place of the grid's.
     dataset : str, optional
-        In place of the grid's.
+        In place of the grid's; OLD=NEW replaces a part of names.
     scale : float, optional
         At which networks see the pictures, in place of the profile's. The grid's name says both,
         since its table is another one.
@@ -209,30 +209,55 @@ class _Maker:
         if "method" in row:
             runs = self._scored(row, seeds)
         else:
-            runs = tuple(self._network(row.get("set", {}), seed) for seed in seeds)
+            runs = tuple(self._trained(row, seed) for seed in seeds)
         self.made[label] = runs
         return Row(label, published, runs)
 
     def _words(self) -> list[str]:
-        words = [_safe(self.changes["dataset"])] if "dataset" in self.changes else []
+        new = self.changes.get("dataset", "").rpartition("=")[2]
+        words = [_safe(new)] if new else []
         return words + ([f"x{self.changes['scale']:g}"] if "scale" in self.changes else [])
 
     def _spreads(self) -> set[str]:
         return {f"{column}_sd" for column in self.values["columns"]}
 
+    def _trained(self, row: Mapping[str, Any], seed: int) -> Run:
+        """A run that trains, from scratch or from the weights of another one of the same seed."""
+        changes = row.get("set", {})
+        if "init" not in row:
+            return self._network(changes, seed)
+        if not isinstance(row["init"], Mapping):
+            raise DataError(
+                f"{self.path}: {row['label']}: init: expected the settings of a network, found "
+                f"{row['init']!r}"
+            )
+        start = self._network(row["init"], seed, home=True)
+        self.extra[start.id] = start
+        run = self._network({**changes, "init": start.id}, seed)
+        return Run(NETWORK, run.parameters, needs=(start.id,))
+
     def _network(self, changes: Mapping[str, Any], seed: int, *, home: bool = False) -> Run:
         """A run that trains; `home` keeps the dataset of the row, whatever was asked for."""
         base = {k: v for k, v in self.values["base"].items() if k in _fields(Training)}
         given = {**base, **changes, "seed": seed, "profile": self.profile}
-        asked = {} if home else self.changes
-        training = self._build(Training, {**given, **asked})
+        training = self._build(Training, self._changed(given, home=home))
         return Run(NETWORK, dataclasses.asdict(training))
+
+    def _changed(self, given: Mapping[str, Any], *, home: bool = False) -> dict[str, Any]:
+        """Put in what was asked for in place of the grid's; at home only names are replaced."""
+        found = {**given, **({} if home else self.changes)}
+        asked = self.changes.get("dataset", "")
+        old, replaces, new = asked.partition("=")
+        if replaces:
+            found["dataset"] = given["dataset"].replace(old, new)
+        return found
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
         """Runs without training: one for all seeds, or one for every run it scores again."""
         base = {k: v for k, v in self.values["base"].items() if k in _fields(Scoring)}
         given = {**base, **row.get("set", {}), "method": row["method"], "profile": self.profile}
-        given |= {k: v for k, v in self.changes.items() if k in _fields(Scoring)}
+        changed = self._changed(given)
+        given = {k: v for k, v in changed.items() if k in _fields(Scoring) or k in given}
         if row["method"] not in OF_A_RUN:
             return (Run(WITHOUT, dataclasses.asdict(self._build(Scoring, given))),)
         of = row.get("of")

@@ -6,7 +6,7 @@ Taught in: 06_threshold_and_ruler
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +31,7 @@ from cellcount_lib.protocols import Protocol, protocol
 from cellcount_lib.sweeps import sweep_rows
 from cellcount_lib.training.data import FullSize, full_size
 from cellcount_lib.training.profiles import profile
+from cellcount_lib.weights import MODEL, load_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,6 +134,8 @@ def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) 
 def _again(
     ruler: Ruler, run: Path, val: Sequence[Sample], test: Sequence[Sample]
 ) -> tuple["pd.DataFrame", float | None]:
+    info = load_model(run / MODEL).info
+    ruler = replace(ruler, protocol=info.ruler(ruler.protocol.name))
     val_labels = {s.meta["name"]: s.labels for s in val}
     choice, _ = ruler.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), val_labels)
     test_labels = {s.meta["name"]: s.labels for s in test}

@@ -108,8 +108,14 @@ def run_row(label: str, state: State) -> dict[str, Any]:
 
 
 def public_name(dataset: str) -> str:
-    """Return a dataset's name without the place of a folder on somebody's disk."""
-    return f"folder:{Path(dataset).name}" if dataset.startswith("folder:") else dataset
+    """Return a dataset's name without the place of a folder on somebody's disk.
+
+    Examples
+    --------
+    >>> public_name("patches:5:folder:/home/me/cells"), public_name("simulated:nuclei")
+    ('patches:5:folder:cells', 'simulated:nuclei')
+    """
+    return re.sub(r"folder:[^+]*/", "folder:", dataset)
 
 
 def _code(record: Record) -> str:

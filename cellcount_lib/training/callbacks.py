@@ -37,7 +37,7 @@ class Dice(Metric):
     def accumulate(self, learn: Any) -> None:
         """Add a batch; sums stay on the device, nothing waits for them."""
         predicted = cell_logit(learn.pred.detach()) > 0
-        true = learn.yb[0] > 0
+        true = learn.loss_func.truth(learn.yb[0])
         self.common = self.common + (predicted & true).sum()
         self.both = self.both + predicted.sum() + true.sum()
 

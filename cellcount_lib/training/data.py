@@ -15,6 +15,7 @@ from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
+from cellcount_lib.formulations import formulation
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import profile
 from cellcount_lib.training.settings import Training
@@ -162,7 +163,12 @@ def make_batches(
         places += artifact_places(data.train, scale.crop)
     samples: Sequence[Sample] = [*data.train, *data.valid]
     pinned = _too_large(samples, plan.weight_map, device)
-    options: dict[str, Any] = {"weight_sigma": sigma, "device": device, "pinned": pinned}
+    options: dict[str, Any] = {
+        "target": formulation(plan.loss).target,
+        "weight_sigma": sigma,
+        "device": device,
+        "pinned": pinned,
+    }
     train = Batches(
         Crops(data.train, **options),
         places,

@@ -9,10 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from cellcount_lib.losses import Loss
+from cellcount_lib.models import SegmentationModel
 from cellcount_lib.training.callbacks import (
     Autocast,
     Dice,
@@ -118,33 +121,61 @@ def make_learner(
 
 def optimizer(model: nn.Module, recipe: Recipe, params: Any, *, lr: float) -> OptimWrapper:
     """Make torch's optimiser of a recipe; normalisation and biases are not decayed."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    slow = set(map(id, contracting(model))) if recipe.contracting_lr != 1 else set()
+    groups = []
+    for part in ([p for p in model.parameters() if id(p) in slow], _others(model, slow)):
+        if part:
+            matrices = [p for p in part if p.ndim > 1]
+            vectors = [p for p in part if p.ndim <= 1]
+            groups += [
+                {"params": matrices, "weight_decay": recipe.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ]
     if recipe.optimizer == "sgd":
         return OptimWrapper(opt=torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum))
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
     return OptimWrapper(opt=kind(groups, lr=lr, betas=recipe.betas, eps=recipe.eps, fused=True))
 
 
+def _others(model: nn.Module, slow: set[int]) -> list[nn.Parameter]:
+    return [p for p in model.parameters() if id(p) not in slow]
+
+
+def contracting(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters of the layers down to the bottleneck, of a network that has one."""
+    return model.contracting() if isinstance(model, SegmentationModel) else []
+
+
+def rates(recipe: Recipe, lr: float) -> "float | NDArray[np.float64]":
+    """Return the learning rate, or one for each group of `optimizer` where they differ.
+
+    Examples
+    --------
+    >>> from cellcount_lib.training.recipes import recipe
+    >>> rates(recipe("fcn2016-discriminative"), 0.01).tolist()
+    [0.001, 0.001, 0.01, 0.01]
+    """
+    if recipe.contracting_lr == 1:
+        return lr
+    return lr * np.array([recipe.contracting_lr, recipe.contracting_lr, 1.0, 1.0])
+
+
 def fit(learn: EpochLearner, recipe: Recipe, lr: float) -> None:
     """Train for the recipe's epochs under its schedule."""
+    largest = rates(recipe, lr)
     if recipe.schedule == "one-cycle":
         # Up to `lr` in a quarter of the steps, down to almost nothing; momentum the other way.
-        learn.fit_one_cycle(recipe.epochs, lr)
+        learn.fit_one_cycle(recipe.epochs, largest)
     elif recipe.schedule == "steps":
         every = recipe.patience / recipe.epochs
 
-        def decayed(share: float) -> float:
+        def decayed(share: float) -> Any:
             # `share` of the training is a sum of floats: 1/3 may arrive as 0.33333
-            return lr * recipe.factor ** int(share / every + 1e-6)
+            return largest * recipe.factor ** int(share / every + 1e-6)
 
-        learn.fit(recipe.epochs, lr, cbs=ParamScheduler({"lr": decayed}))
+        learn.fit(recipe.epochs, largest, cbs=ParamScheduler({"lr": decayed}))
     else:
-        learn.fit(recipe.epochs, lr)
+        learn.fit(recipe.epochs, largest)
 
 
 def find_lr(learn: EpochLearner, *, steps: int = 100) -> float:

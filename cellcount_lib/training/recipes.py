@@ -46,6 +46,9 @@ class Recipe:
     momentum, weight_decay, eps : float
     betas : pair of float
         Of Adam.
+    contracting_lr : float
+        Learning rate of the layers down to the bottleneck, relative to that of the others; 0 keeps
+        them as they are. For fine-tuning.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Recipe:
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    contracting_lr: float = 1.0
 
     def shortened(self, epochs: int | None) -> "Recipe":
         """Return the recipe for this many epochs: patience in proportion, at least one epoch.
@@ -85,6 +89,23 @@ class Recipe:
         patience = self.patience and max(1, round(self.patience * share))
         return replace(self, epochs=epochs, patience=patience, stop_after=wait)
 
+
+_FCN = Recipe(
+    name="fcn2016",
+    source="S2, section 3",
+    optimizer="sgd",
+    lr=0.01,
+    schedule="steps",
+    patience=20,
+    factor=0.1,
+    monitor="valid_loss",
+    loss="bce",
+    sampling="random",
+    epochs=60,
+    batch=8,
+    augmentation=Augmentation(quarter_turns=True, flip=True),
+    weight_decay=0.001,
+)
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
@@ -130,21 +151,18 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 betas=(0.95, 0.99),
                 eps=1e-5,
             ),
-            Recipe(
-                name="fcn2016",
-                source="S2, section 3",
-                optimizer="sgd",
-                lr=0.01,
-                schedule="steps",
-                patience=20,
-                factor=0.1,
-                monitor="valid_loss",
-                loss="bce",
-                sampling="random",
-                epochs=60,
-                batch=8,
-                augmentation=Augmentation(quarter_turns=True, flip=True),
-                weight_decay=0.001,
+            _FCN,
+            replace(
+                _FCN,
+                name="fcn2016-frozen",
+                source="this project; fine-tuning of the expanding layers alone",
+                contracting_lr=0.0,
+            ),
+            replace(
+                _FCN,
+                name="fcn2016-discriminative",
+                source="this project; learning rates that grow with depth, as fastai offers them",
+                contracting_lr=0.1,
             ),
             Recipe(
                 name="recommended",

@@ -18,6 +18,7 @@ from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
 from cellcount_lib.evaluation import Ruler, heatmaps
 from cellcount_lib.files import write_whole
+from cellcount_lib.formulations import formulation
 from cellcount_lib.heatmaps import Kept, save_heatmaps
 from cellcount_lib.inference import choose_device, choose_precision
 from cellcount_lib.models import SegmentationModel, build
@@ -32,7 +33,7 @@ from cellcount_lib.training.data import Data, make_batches, read_data
 from cellcount_lib.training.learner import EpochLearner, find_lr, fit, make_learner
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.settings import Training
-from cellcount_lib.weights import ModelInfo, load_model, restore, save_model
+from cellcount_lib.weights import MODEL, ModelInfo, load_model, restore, save_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,8 @@ class Result:
         One row per test picture.
     scores : dict
         Of the test pictures together, under the protocol.
+    ruler : Ruler
+        The protocol with what the formulation changes in it, at the scale of the data.
     heatmaps : dict
         Of "val" and "test" pictures, by name.
     seconds : dict
@@ -74,18 +77,32 @@ class Result:
     cutoffs: "pd.DataFrame"
     images: "pd.DataFrame | None"
     scores: dict[str, Any]
+    ruler: Ruler
     heatmaps: dict[str, dict[str, Kept]]
     seconds: dict[str, float]
 
 
-def make_model(training: Training) -> SegmentationModel:
-    """Build the network with this training's initial weights."""
-    _, scale = training.resolved()
-    seed = derived_seed(training.seed, "weights")
-    model = build(training.arch, bn_momentum=scale.bn_momentum, seed=seed)
+def make_model(training: Training, runs: Path | None = None) -> SegmentationModel:
+    """Build the network with this training's initial weights.
+
+    Parameters
+    ----------
+    training : Training
+    runs : Path, optional
+        Folder of the runs, if `training.init` is the id of one.
+    """
+    plan, scale = training.resolved()
+    model = build(
+        training.arch,
+        out_channels=formulation(plan.loss).channels,
+        bn_momentum=scale.bn_momentum,
+        seed=derived_seed(training.seed, "weights"),
+    )
     if training.init is not None:
-        start = load_model(training.init)
-        restore(model, start.model.state_dict(), Path(training.init))
+        start = Path(training.init)
+        if runs is not None and (runs / start / MODEL).exists():
+            start = runs / start / MODEL
+        restore(model, load_model(start).model.state_dict(), start)
     return model
 
 
@@ -96,11 +113,12 @@ def make_training_learner(
     *,
     dtype: "torch.dtype",
     cbs: Sequence[Any] = (),
+    runs: Path | None = None,
 ) -> EpochLearner:
-    """Make the Learner of a training; see `learner.make_learner`."""
+    """Make the Learner of a training; see `learner.make_learner` and `make_model`."""
     plan, _ = training.resolved()
     return make_learner(
-        make_model(training),
+        make_model(training, runs),
         train,
         valid,
         losses.build(plan.loss),
@@ -217,6 +235,7 @@ def prepare(
     batches, valid = make_batches(training, data, device=where)
     settings = identity(training, data, dtype)
     cbs: list[Any] = [Progress(show)]
+    runs = None if out is None else out.parent
     found = None
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -224,10 +243,10 @@ def prepare(
         found = read_checkpoint(checkpoint, settings)[1]["lr"] if checkpoint.exists() else None
     lr = found or plan.lr
     if not isinstance(lr, float):
-        lr = _searched_lr(training, batches, valid, dtype)
+        lr = _searched_lr(training, batches, valid, dtype, runs)
     if out is not None:
         cbs.append(Checkpoint(checkpoint, settings, lr=lr))
-    learn = make_training_learner(training, batches, valid, dtype=dtype, cbs=cbs)
+    learn = make_training_learner(training, batches, valid, dtype=dtype, cbs=cbs, runs=runs)
     if out is not None:
         learn.history.file = out / "history.csv"
     if compiled:
@@ -239,7 +258,10 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     """Choose the cutoff on validation pictures and score the test pictures, all at full size."""
     start = time.perf_counter()
     training, learn = ready.training, ready.learn
-    ruler = Ruler(protocol(training.protocol), data.protocol_scale, jobs)
+    asks = formulation(training.resolved()[0].loss)
+    magnification = 1 / (data.scale * data.protocol_scale)
+    measure = asks.adapt(protocol(training.protocol), magnification=magnification)
+    ruler = Ruler(measure, data.protocol_scale, jobs)
     look = partial(
         heatmaps,
         learn.model.eval(),
@@ -251,9 +273,11 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     kept, labels = look(data.val_set)
     choice, curve = ruler.choose_cutoff(kept, labels)
     reason = learn.stop_reason
-    nothing = int(curve["n_pred"].max()) == 0
+    pixels = "n_pred" not in curve  # a curve of pixels: nothing but chance is nothing
+    nothing = not (curve["mcc"] > 0).any() if pixels else int(curve["n_pred"].max()) == 0
     if nothing:
-        reason = "; ".join(filter(None, [reason, "no object predicted on validation pictures"]))
+        what = "pixel" if pixels else "object"
+        reason = "; ".join(filter(None, [reason, f"no {what} predicted on validation pictures"]))
     status = "collapsed" if nothing or "loss became" in reason else "completed"
     images, scores = None, {}
     test_kept: dict[str, Kept] = {}
@@ -269,6 +293,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         pixel_size_um=data.pixel_size_um,
         cell_px=data.cell_px,
         protocol_scale=data.protocol_scale,
+        formulation=asks.name,
         training=ready.settings | {"status": status, "reason": reason, "lr_used": ready.lr},
     )
     return Result(
@@ -280,13 +305,18 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         cutoffs=curve,
         images=images,
         scores=scores,
+        ruler=ruler,
         heatmaps={"val": kept, "test": test_kept},
         seconds={"training": ready.seconds, "evaluation": time.perf_counter() - start},
     )
 
 
 def _searched_lr(
-    training: Training, batches: Batches, valid: Batches, dtype: "torch.dtype"
+    training: Training,
+    batches: Batches,
+    valid: Batches,
+    dtype: "torch.dtype",
+    runs: Path | None,
 ) -> float:
     """Look for the learning rate with a network of its own, so that nothing carries over.
 
@@ -295,7 +325,8 @@ def _searched_lr(
     plan, _ = training.resolved()
     batches.epoch = 0
     steps = max(20, min(100, plan.epochs * len(batches) // 4))
-    return find_lr(make_training_learner(training, batches, valid, dtype=dtype), steps=steps)
+    learn = make_training_learner(training, batches, valid, dtype=dtype, runs=runs)
+    return find_lr(learn, steps=steps)
 
 
 def identity(training: Training, data: Data, dtype: "torch.dtype") -> dict[str, Any]:
@@ -343,7 +374,7 @@ def finished(training: Training, out: Path, *, root: Path | None = None) -> dict
 
 def leave(out: Path, training: Training, result: Result) -> None:
     """Write what a training gave; ``training.json`` comes last and says that all is there."""
-    save_model(out / "model.safetensors", result.model, result.info)
+    save_model(out / MODEL, result.model, result.info)
     for name, table in (("cutoffs", result.cutoffs), ("images", result.images)):
         if table is not None:
             write_whole(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -1,0 +1,120 @@
+"""Few small patches of a dataset, as S2 had them: ``patches:55:NAME``.
+
+Training pictures give exactly so many patches of 128 x 128 pixels, validation and test pictures two
+each. A smaller number of training patches is the beginning of a larger one, so that a learning
+curve grows and does not jump; what is validated and tested on never changes.
+
+Taught in: 08_transfer
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellcount_lib.data.item import Item
+from cellcount_lib.data.manifest import Manifest, digest
+from cellcount_lib.data.splits import shuffled
+from cellcount_lib.errors import InputError
+
+SIDE = 128
+HELD_OUT = 2  # patches of every validation and test picture
+
+Pixels = tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]
+Opened = tuple[Manifest, Sequence[Item], Callable[[Item], Pixels], Callable[[], str]]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """Reads a patch; an item knows its picture, and which patch of it."""
+
+    read: Callable[[Item], Pixels]
+
+    def __call__(self, item: Item) -> Pixels:
+        image, labels, meta = self.read(item.options["item"])
+        top, left = patch_corner(labels, item.name)
+        window = np.s_[top : top + SIDE, left : left + SIDE]
+        kept = {k: v for k, v in meta.items() if k not in ("structures", "dots")}
+        return (
+            np.ascontiguousarray(image[window]),
+            np.ascontiguousarray(labels[window]),
+            kept | {"corner": [top, left]},
+        )
+
+
+@dataclass(frozen=True)
+class _Identity:
+    identify: Callable[[], str]
+    number: int
+
+    def __call__(self) -> str:
+        return digest([self.identify(), "patches", self.number, SIDE, HELD_OUT])
+
+
+def split_name(rest: str) -> tuple[int, str]:
+    """Read what follows ``patches:``.
+
+    Examples
+    --------
+    >>> split_name("55:folder:my-data")
+    (55, 'folder:my-data')
+    """
+    number, _, name = rest.partition(":")
+    if not number.isdigit() or int(number) < 1 or not name:
+        raise InputError(
+            f"dataset 'patches:{rest}': expected patches:NUMBER:NAME, as in patches:55:bbbc038"
+        )
+    return int(number), name
+
+
+def open_patches(name: str, number: int, opened: Opened) -> Opened:
+    """Make a dataset of patches from an open dataset."""
+    info, items, read, identify = opened
+    train = {item.name: item for item in items if item.split == "train"}
+    if not train:
+        raise InputError(f"dataset {name!r}: expected training pictures to cut, found none")
+    order = shuffled(list(train), seed=0)
+    found = [_patch(train[order[i % len(order)]], i // len(order)) for i in range(number)]
+    found += [
+        _patch(item, place)
+        for item in items
+        if item.split in ("val", "test")
+        for place in range(HELD_OUT)
+    ]
+    about = replace(
+        info,
+        name=name,
+        title=f"Patches of {info.title}",
+        layout="patches",
+        files=(),
+        images=len(found),
+    )
+    return about, tuple(found), _Cut(read), _Identity(identify, number)
+
+
+def _patch(item: Item, place: int) -> Item:
+    return replace(item, name=f"{item.name}#{place}", options={"item": item})
+
+
+def patch_corner(labels: NDArray[np.int32], name: str) -> tuple[int, int]:
+    """Return where a patch begins: around an object drawn by the name of the patch.
+
+    The object's middle lies anywhere in the inner half of the patch, as far as the picture's edges
+    allow; in a picture without objects the patch lies anywhere.
+    """
+    rng = np.random.default_rng(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16))
+    height, width = labels.shape
+    last = max(height - SIDE, 0), max(width - SIDE, 0)
+    numbers = np.unique(labels[labels > 0])
+    if numbers.size == 0:
+        return int(rng.integers(last[0] + 1)), int(rng.integers(last[1] + 1))
+    rows, columns = np.nonzero(labels == rng.choice(numbers))
+    inner = SIDE // 4
+    corner = (
+        (rows.min() + rows.max()) // 2 - int(rng.integers(inner, SIDE - inner)),
+        (columns.min() + columns.max()) // 2 - int(rng.integers(inner, SIDE - inner)),
+    )
+    return tuple(int(np.clip(c, 0, end)) for c, end in zip(corner, last, strict=True))  # type: ignore[return-value]

@@ -1,0 +1,115 @@
+"""Losses for networks that are asked for something else than a mask; see `formulations`."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cellcount_lib.checks import check_positive
+from cellcount_lib.errors import InputError
+from cellcount_lib.losses.base import Loss, plain
+from cellcount_lib.losses.combined import Combined
+
+
+class ThreeClass(Loss):
+    """Cross-entropy over background, inside and outline (0, 1, 2), logits (N, 3, H, W).
+
+    Parameters
+    ----------
+    boundary_weight : float
+        Of an outline pixel against the others; outlines are few.
+
+    Examples
+    --------
+    >>> target = torch.tensor([[[0, 1, 2]]])
+    >>> ThreeClass(boundary_weight=1.0)(torch.zeros(1, 3, 1, 3), target)  # log 3
+    tensor(1.0986)
+    """
+
+    classes = 3
+
+    def __init__(self, boundary_weight: float = 4.0) -> None:
+        super().__init__()
+        self.boundary_weight = check_positive("boundary_weight", boundary_weight)
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the mean over pixels, each with its weight."""
+        logits, target = plain(logits), plain(target)
+        target = target[:, 0] if target.ndim == 4 else target
+        shape = (target.shape[0], self.classes, *target.shape[1:])
+        if logits.shape != shape:
+            raise InputError(f"logits: expected shape {shape}, found {tuple(logits.shape)}")
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        price = logits.new_tensor([1.0, 1.0, self.boundary_weight])[target.long()]
+        if weight is not None:
+            price = price * plain(weight).reshape(target.shape)
+        loss = F.cross_entropy(logits, target.long(), reduction="none")
+        return (price * loss).sum() / price.sum()
+
+    def truth(self, target: Tensor) -> Tensor:
+        """Pixels inside of a cell, without its outline."""
+        return target == 1
+
+
+class DistanceMap(Loss):
+    """Cross-entropy with the depth of a pixel in its cell as probability, target 0 to 255.
+
+    Examples
+    --------
+    >>> DistanceMap()(torch.zeros(1, 1, 1, 2), torch.tensor([[[0, 255]]]))  # log 2
+    tensor(0.6931)
+    """
+
+    largest = 255.0
+
+    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted mean."""
+        loss = F.binary_cross_entropy_with_logits(logits, target / 255, reduction="none")
+        return (weight * loss).sum() / weight.sum()
+
+    def truth(self, target: Tensor) -> Tensor:
+        """Pixels of a cell: at least as deep as an outline."""
+        return target > 127
+
+
+class Instances(Loss):
+    r"""A loss on the mask and one on every single object, which weigh the same however small.
+
+    .. math:: L = L_{mask} + \beta \cdot \frac1n \sum_{i=1}^{n}
+        \left(1 - \frac{2 \sum_{x \in i} p_x}{\sum_{x \in i} (p_x + 1) + \frac1n \sum_{x \notin O}
+        p_x}\right)
+
+    Object i is judged on its own pixels; what is reported outside of all objects O is shared among
+    them. After the blob loss of Kofler et al. (IPMI 2023), which charges it to every object.
+
+    Parameters
+    ----------
+    beta : float
+        Weight of the second part; the first is the balanced combination of S1.
+
+    Target: the number of the object, 1 to 255, and 0.
+    """
+
+    largest = 255.0
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        self.beta = check_positive("beta", beta)
+        self.mask = Combined(bce=0.3, dice=0.3, focal=0.4)
+
+    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return both parts together."""
+        cells = (target > 0).to(logits.dtype)
+        loss = self.mask.value(logits, cells, weight)
+        p = logits.sigmoid()
+        numbers = target.long() + 256 * torch.arange(len(target), device=target.device).view(
+            -1, 1, 1, 1
+        )
+        zeros = logits.new_zeros(256 * len(target))
+        inside = zeros.scatter_add(0, numbers.flatten(), p.flatten()).view(-1, 256)
+        size = zeros.scatter_add(0, numbers.flatten(), torch.ones_like(p).flatten()).view(-1, 256)
+        there = size[:, 1:] > 0
+        objects = there.sum(dim=1, keepdim=True).clamp(min=1)
+        false = inside[:, :1] / objects
+        score = 2 * inside[:, 1:] / (inside[:, 1:] + size[:, 1:] + false)
+        per_object = torch.where(there, 1 - score, torch.zeros_like(score))
+        return loss + self.beta * per_object.sum() / there.sum().clamp(min=1)
