@@ -27,7 +27,7 @@ from cellcount_lib.protocols import Protocol
 INSIDE, BOUNDARY = 1, 2  # the classes; 0 is background
 CELL_AREA = 1134  # pixels of a cell of 38 pixels, for which the protocols' sizes are made
 HALF = 127.5  # a distance target of this is the outline, 255 the middle of a cell
-PEAK = 0.05  # a peak of the distance heatmap rises by this much; half of what a neck of 80% has
+PEAK = 0.1  # a peak of the distance heatmap rises by this much: a neck of 80% of the radius
 
 
 @dataclass(frozen=True)

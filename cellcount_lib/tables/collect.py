@@ -40,6 +40,7 @@ RUN_COLUMNS = (
 )
 IMAGE_KEYS = ("image", "status", "n_true", "n_pred", "tp", "fp", "fn")
 SEP = "\n"
+FOLDER = r'folder:(?:[^/"+\\\s]*/)+'  # up to the last part of a path
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ def public_name(dataset: str) -> str:
     >>> public_name("patches:5:folder:/home/me/cells"), public_name("simulated:nuclei")
     ('patches:5:folder:cells', 'simulated:nuclei')
     """
-    return re.sub(r"folder:[^+]*/", "folder:", dataset)
+    return re.sub(FOLDER, "folder:", dataset)
 
 
 def _code(record: Record) -> str:
@@ -224,7 +225,9 @@ def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:
         cells.append(cell)
     metadata = {k: notebook["metadata"][k] for k in ("kernelspec", "language_info")}
     metadata["language_info"] = {"name": "python"}
-    return {**notebook, "cells": cells, "metadata": metadata}
+    found = json.dumps({**notebook, "cells": cells, "metadata": metadata})
+    made: dict[str, Any] = json.loads(re.sub(FOLDER, "folder:", found))
+    return made
 
 
 def _without_places(source: str | Sequence[str]) -> str:

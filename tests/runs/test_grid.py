@@ -4,11 +4,21 @@ import pytest
 import yaml
 
 from cellcount_lib.errors import CellcountError, DataError, InputError
+from cellcount_lib.extras import EXTRAS
 from cellcount_lib.losses import PRESETS
 from cellcount_lib.metrics import pooled
+from cellcount_lib.protocols import protocol
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid, project
-from cellcount_lib.runs.identity import changes, chapter_hash, code_hashes, digest, source_hash
-from cellcount_lib.runs.scoring import METHODS
+from cellcount_lib.runs.identity import (
+    LATER,
+    changes,
+    chapter_hash,
+    code_hashes,
+    decisive,
+    digest,
+    source_hash,
+)
+from cellcount_lib.runs.scoring import METHODS, OF_A_RUN, Scoring
 from cellcount_lib.training.settings import Training
 
 BASE = {
@@ -118,7 +128,11 @@ def test_every_grid_of_the_project_is_valid(name):
     assert made.title
     assert len(made.runs) == len({r.id for r in made.runs})
     row = {"n_true": [1], "n_pred": [1], "tp": [1], "fp": [0], "fn": [0], "status": ["ok"]}
-    row |= {"tp_iou": [1], "fp_iou": [0], "fn_iou": [0]}
+    ruler = protocol(made.rows[0].runs[0].parameters["protocol"])
+    for further in ruler.further:
+        row |= {f"{kind}_{further.name}": [1] for kind in ("tp", "fp", "fn")}
+    for extra in ruler.extras:
+        row |= {column: [1] for column in EXTRAS[extra]}
     assert set(made.columns) <= {*pooled(pd.DataFrame(row)), "mae_objects"}
 
 
@@ -143,7 +157,7 @@ def test_table1_switches_maps_and_artifacts():
         assert p["oversample_artifacts"] == ("no AO" not in label)
         assert p["weight_map"] == (False if "no WM" in label else None)
     others = {r.runs[0].parameters["method"] for r in made.rows if r.runs[0].chapter == WITHOUT}
-    assert others == METHODS.keys() - {"run"}
+    assert others == METHODS.keys() - {*OF_A_RUN, "log-blobs"}
     assert sum(bool(r.published) for r in made.rows) == 10
 
 
@@ -193,9 +207,83 @@ def test_changes_are_named():
     old = {"parameters": "1", "chapter": "2", "data": "3", "code": {"a.py": "x", "b.py": "y"}}
     assert changes(old, old) == []
     new = {"parameters": "1", "chapter": "9", "data": "3", "code": {"b.py": "z", "c.py": "y"}}
-    assert changes(old, new) == ["the chapter", "a.py", "b.py", "c.py"]
+    assert changes(old, new) == ["the chapter", "a.py", "b.py"]  # c.py decided nothing then
 
 
 def test_digest_is_of_values_not_of_their_order():
     assert digest({"a": 1, "b": [None, 0.5]}) == digest({"b": [None, 0.5], "a": 1})
     assert digest({"a": 1}) != digest({"a": 1.5})
+
+
+PRE = {"arch": "fcn", "recipe": "fcn2016", "dataset": "simulated:simcep"}
+
+
+def test_a_row_may_start_from_the_weights_of_another_run(tmp_path):
+    rows = [{"label": "tuned", "init": PRE, "set": {"arch": "fcn", "recipe": "fcn2016"}}]
+    made = grid(tmp_path, rows=rows, seeds=[0, 3], dataset="bbbc038")
+    run = made.rows[0].runs[1]
+    start = next(r for r in made.extra if r.parameters["seed"] == 3)
+    assert run.needs == (start.id,)
+    assert run.parameters["init"] == start.id
+    assert (run.parameters["dataset"], start.parameters["dataset"]) == (
+        "bbbc038",
+        "simulated:simcep",
+    )
+    order = [r.id for r in made.runs]
+    assert order.index(start.id) < order.index(run.id)
+    with pytest.raises(DataError, match="init: expected the settings of a network"):
+        grid(tmp_path, rows=[{"label": "a", "init": "pre"}])
+
+
+def test_a_network_is_applied_elsewhere_but_trained_at_home(tmp_path):
+    rows = [
+        {
+            "label": "away",
+            "method": "apply",
+            "of": {"dataset": "simulated"},
+            "set": {"harmonise": "size+colour"},
+        }
+    ]
+    base = {"dataset": "simulated:nuclei-medium", "protocol": "recommended"}
+    made = grid(tmp_path, base=base, rows=rows, dataset="bbbc038")
+    (run,) = made.rows[0].runs
+    assert run.parameters["dataset"] == "bbbc038"
+    assert made.extra[0].parameters["dataset"] == "simulated"
+    assert run.parameters["run"] == made.extra[0].id
+    assert "size-colour" in run.id
+    rows[0]["set"] = {"harmonise": "size+color"}
+    with pytest.raises(DataError, match="did you mean 'colour'"):
+        grid(tmp_path, base=base, rows=rows)
+
+
+def test_a_part_of_every_name_can_be_replaced(tmp_path):
+    rows = [
+        {"label": "few", "set": {"dataset": "patches:5:bbbc038"}},
+        {"label": "all", "init": PRE},
+        {"label": "oracle", "method": "oracle"},
+    ]
+    base = {"dataset": "patches:55:bbbc038"}
+    made = grid(tmp_path, base=base, rows=rows, dataset="bbbc038=folder:/data/my-cells")
+    assert made.name == "g-my-cells"
+    assert [row.runs[0].parameters["dataset"] for row in made.rows] == [
+        "patches:5:folder:/data/my-cells",
+        "patches:55:folder:/data/my-cells",
+        "patches:55:folder:/data/my-cells",
+    ]
+    assert made.extra[0].parameters["dataset"] == "simulated:simcep"
+
+
+def test_a_later_parameter_at_its_default_leaves_a_run_its_name():
+    scoring = dataclasses.asdict(Scoring("oracle"))
+    old = {k: v for k, v in scoring.items() if k not in LATER}
+    assert len(old) < len(scoring)
+    assert Run(WITHOUT, scoring).id == Run(WITHOUT, old | {"harmonise": None}).id
+    changed = Run(WITHOUT, scoring | {"harmonise": "size"}).id
+    assert changed.rpartition("-")[2] != Run(WITHOUT, scoring).id.rpartition("-")[2]
+    assert decisive(scoring) == old
+
+
+def test_a_module_that_was_not_there_did_not_decide():
+    old = {"code": {"a.py": "1", "b.py": "2"}}
+    assert changes(old, {"code": {"a.py": "1", "b.py": "2", "new.py": "3"}}) == []
+    assert changes(old, {"code": {"a.py": "1"}}) == ["b.py"]

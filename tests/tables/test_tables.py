@@ -229,6 +229,7 @@ def test_tidy_files_come_back_to_the_last_digit(tmp_path):
 def test_a_folder_of_somebody_is_named_without_its_place():
     assert public_name("folder:/home/me/secret/cells") == "folder:cells"
     assert public_name("simulated") == "simulated"
+    assert public_name("patches:5:folder:/a/b+folder:/c/d") == "patches:5:folder:b+folder:d"
 
 
 def test_a_kept_notebook_has_no_pictures_and_no_places():
@@ -237,7 +238,8 @@ def test_a_kept_notebook_has_no_pictures_and_no_places():
         {
             "cell_type": "code",
             "metadata": {"tags": ["injected-parameters"], "papermill": {"duration": 1}},
-            "source": 'seed = 3\nout = "/home/me/runs/x"\nroot = "/data"',
+            "source": 'seed = 3\nout = "/home/me/runs/x"\nroot = "/data"\n'
+            'dataset = "patches:5:folder:/home/me/cells"',
             "outputs": [],
         },
         {

@@ -153,8 +153,8 @@ def test_nan_stops_before_it_reaches_the_weights(crops):
     plan = short("recommended", schedule="constant")
     learn = learner(crops, plan)
 
-    class Poisoned(torch.nn.Module):
-        def forward(self, logits, target):
+    class Poisoned(losses.Loss):
+        def forward(self, logits, target, weight=None):
             bad = learn.epoch == 1 and learn.training and learn.iter == 2
             return logits.mean() * (float("nan") if bad else 1.0)
 
@@ -184,3 +184,36 @@ def test_the_rate_is_searched_for_and_leaves_no_trace(crops, tmp_path, monkeypat
     assert 1e-6 < found < 1
     assert found == find_lr(learner(crops, short("clissa2023")), steps=25)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_layers_that_are_frozen_stay_and_slower_ones_move_less(crops):
+    moved = {}
+    for name in ("fcn2016", "fcn2016-discriminative", "fcn2016-frozen"):
+        plan = short(name)
+        learn = learner(crops, plan)
+        first = {k: v.clone() for k, v in learn.model.named_parameters()}
+        fit(learn, plan, 0.05)
+        slow = {id(p) for p in learn.model.contracting()}
+        moved[name] = {
+            part: sum(
+                float((p.detach() - first[k]).abs().sum())
+                for k, p in learn.model.named_parameters()
+                if (id(p) in slow) == (part == "contracting")
+            )
+            for part in ("contracting", "expanding")
+        }
+    assert moved["fcn2016-frozen"]["contracting"] == 0
+    assert moved["fcn2016-frozen"]["expanding"] > 0
+    slower, same = moved["fcn2016-discriminative"], moved["fcn2016"]
+    assert 0 < slower["contracting"] < 0.5 * same["contracting"]
+
+
+@pytest.mark.parametrize("name", ["c-resunet", "resunet", "unet", "small-unet", "fcn"])
+def test_contracting_layers_end_with_the_bottleneck(name):
+    model = build(name)
+    known = {id(p): k for k, p in model.named_parameters()}
+    found = [known[id(p)] for p in model.contracting()]
+    assert found[-1].startswith("bottleneck")
+    assert not any(k.startswith(("decoder", "up", "head")) for k in found)
+    others = set(known.values()) - set(found)
+    assert all(k.startswith(("decoder", "up", "head")) for k in others)
