@@ -248,20 +248,22 @@ def _open_folder(name: str, path: str) -> Opened:
 
 
 def _open_simulated(info: Manifest, style: str) -> Opened:
-    style = style or info.options["style"]
-    if style != info.options["style"]:
-        info = replace(info, name=f"{info.name}:{style}", options=info.options | {"style": style})
     from cellcount_lib.data.simulate import STYLES
 
-    if style not in STYLES:
-        raise unknown_name("style", style, STYLES)
+    named = style or info.options["style"]
+    if named not in STYLES:
+        raise unknown_name("style", named, STYLES)
+    size = info.options["size_of"].get(named, info.options["size"])
+    # what another style looks like is no part of this one's identity
+    options = {"style": named, "seed": info.options["seed"], "size": size}
+    name = info.name if named == info.options["style"] else f"{info.name}:{named}"
+    info = replace(info, name=name, options=options)
     assert info.images is not None
     names = [f"{index:04d}" for index in range(info.images)]
     rule = info.split
     part = seeded_split(names, seed=rule.seed, val=rule.val, test=rule.test)
     items = tuple(Item(n, part[n], "", (), "drawn") for n in names)
-    size = info.options["size_of"].get(style, info.options["size"])
-    read = _Drawn(style, info.options["seed"], tuple(size))
+    read = _Drawn(named, info.options["seed"], tuple(size))
     return info, items, read, _Fingerprint((info.identity,), items)
 
 
