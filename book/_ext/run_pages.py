@@ -19,19 +19,22 @@ MARKDOWN = MarkdownIt("commonmark").enable("table")
 CODE = HtmlFormatter(nowrap=False, cssclass="highlight")
 KEPT = re.compile(r'href="((?:\.\./)*results/[^"]+/notebooks/[^"]+)\.ipynb"')
 SHOWN = ("text/html", "text/plain")
+PAGE = re.compile(
+    r'href="\.\./([^"/:]+)\.(?:md|ipynb)'
+)  # a link of a chapter to a page of the book
 
 
 def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Give Sphinx name, context and template of each page, and lay the notebook beside it."""
     folder = (Path(app.srcdir) / app.config.run_results).resolve()
     for path in sorted(folder.glob("*/notebooks/*/*.ipynb")):
-        name = Path("results", path.relative_to(folder)).with_suffix("")
-        beside = Path(app.outdir, name).with_suffix(".ipynb")
+        name = str(Path("results", path.relative_to(folder))).removesuffix(".ipynb")
+        beside = Path(app.outdir, f"{name}.ipynb")  # a name may hold dots
         beside.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text()
         beside.write_text(text)
         body = run_page(json.loads(text), path)
-        yield str(name), {"title": path.stem, "body": body, "parents": []}, "page.html"
+        yield name, {"title": path.stem, "body": body, "parents": []}, "page.html"
 
 
 def lead_to_pages(
@@ -56,7 +59,8 @@ def run_page(notebook: Mapping[str, Any], path: Path) -> str:
         if cell["cell_type"] == "markdown":
             # the page has a title of its own: a step down for every heading of the notebook
             text = "\n".join("#" + line if line[:1] == "#" else line for line in source.split("\n"))
-            parts.append(MARKDOWN.render(text))
+            # from results/PROFILE/notebooks/GRID/ it is four steps up, not one
+            parts.append(PAGE.sub(r'href="../../../../\1.html', MARKDOWN.render(text)))
         else:
             parts.append(_code(cell, source))
     return "\n".join(parts)
