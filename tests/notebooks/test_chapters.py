@@ -17,7 +17,7 @@ from cellcount_lib.protocols import PROTOCOLS
 from cellcount_lib.records import as_json, read_record
 from cellcount_lib.runs.execute import Job, _parameter_names, execute
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, project
-from cellcount_lib.runs.scoring import METHODS, Scoring
+from cellcount_lib.runs.scoring import METHODS, OF_A_RUN, Scoring
 from cellcount_lib.runs.status import states
 from cellcount_lib.training.settings import Training
 from tests.discs import write_dataset
@@ -223,9 +223,9 @@ def test_scores_without_training(method, trained, tmp_path):
         "smoke",
         protocol="morelli2021" if method == "run" else "recommended",
         protocol_scale=0.45,
-        run=run.id if method == "run" else None,
+        run=run.id if method in OF_A_RUN else None,
     )
-    places = {"out": str(tmp_path)} | ({"run_folder": str(folder)} if method == "run" else {})
+    places = {"out": str(tmp_path)} | ({"run_folder": str(folder)} if method in OF_A_RUN else {})
     chapter = project() / "chapters" / f"{WITHOUT}.ipynb"
     record = execute(Job(chapter, dataclasses.asdict(asked), tmp_path, places))
     assert record.status == "completed", record.reason
@@ -237,7 +237,9 @@ def test_scores_without_training(method, trained, tmp_path):
         "predict-zero": (f1, mae) == (0, 5),
         "predict-mean": (f1, mae) == (0, 0),  # every picture has five
         "oracle": (f1, mae) == (1, 0),
+        "log-blobs": f1 > 0.9,
         "run": f1 > 0.9,
+        "apply": record.scores["f1"] == read_record(folder / "record.json").scores["f1"],  # at home
     }
     assert expected[method], (f1, mae)
 
