@@ -23,7 +23,7 @@ IGNORED = "nbval-ignore-output"
 COMPARED = {
     "01_data": 13,
     "02_architectures": 15,
-    "03_one_experiment": 8,
+    "03_one_experiment": 7,
     "04_ablations": 14,
     "05_losses": 15,
     "06_threshold_and_ruler": 18,
