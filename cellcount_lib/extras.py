@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cellcount_lib.matching import splits_and_merges
 from cellcount_lib.metrics import ratio
-from cellcount_lib.pixel_metrics import Confusion, confusion, pixel_scores
+from cellcount_lib.pixel_metrics import Confusion, confusion, pixel_scores, scores_of
 from cellcount_lib.segmentation_metrics import average_precision, panoptic_quality
 
 if TYPE_CHECKING:
@@ -82,17 +82,7 @@ def _sums(columns: tuple[ArrayLike, ...]) -> tuple[NDArray[np.float64], ...]:
 
 def _pixel(name: str) -> Callable[..., Any]:
     def score(*columns: ArrayLike, axis: int = -1) -> Any:
-        tp, fp, fn, tn = _sums(columns)
-        nothing, right = (tp + fp + fn) == 0, (fp + fn) == 0
-        product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-        return {
-            "precision": lambda: ratio(tp, tp + fp, nothing),
-            "recall": lambda: ratio(tp, tp + fn, nothing),
-            "specificity": lambda: ratio(tn, tn + fp, right),
-            "accuracy": lambda: (tp + tn) / (tp + fp + fn + tn),
-            "f_score": lambda: ratio(2 * tp, 2 * tp + fp + fn, nothing),
-            "mcc": lambda: ratio(tp * tn - fp * fn, np.sqrt(product), right),
-        }[name]()
+        return getattr(scores_of(*_sums(columns)), name)
 
     return score
 

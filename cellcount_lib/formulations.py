@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.protocols import Protocol
+from cellcount_lib.protocols import CELL_AREA, Protocol
 
-INSIDE, BOUNDARY = 1, 2  # the classes; 0 is background
-CELL_AREA = 1134  # pixels of a cell of 38 pixels, for which the protocols' sizes are made
+BOUNDARY = 2  # the class of outlines; 1 is inside, 0 background
+LARGEST = 4  # cells: an outline that encloses more than that encloses background
 HALF = 127.5  # a distance target of this is the outline, 255 the middle of a cell
 PEAK = 0.1  # a peak of the distance heatmap rises by this much: a neck of 80% of the radius
 
@@ -87,7 +87,7 @@ class Formulation:
             grow = self.width / 2 * magnification
             s = replace(s, split="none", grow=grow, cores_below=s.objects_below // 4)
             if self.kind == "boundary":
-                s = replace(s, split="enclosed", largest=4 * CELL_AREA)
+                s = replace(s, split="enclosed", largest=LARGEST * CELL_AREA)
         return replace(protocol, postprocess=s)
 
 

@@ -5,7 +5,7 @@ about 90% of S2's crops), so accuracy and specificity are close to 1 for any pre
 and MCC are not.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +88,13 @@ def pixel_scores(table: Confusion) -> PixelScores:
     tp, fp, fn, tn = (int(n) for n in table)  # Python integers: the products exceed 64 bits
     if min(tp, fp, fn, tn) < 0 or tp + fp + fn + tn == 0:
         raise InputError(f"table: expected counts >= 0 of at least one pixel, found {table}")
-    nothing = tp == fp == fn == 0
-    right = fp == fn == 0
+    return scores_of(tp, fp, fn, tn)
+
+
+def scores_of(tp: Any, fp: Any, fn: Any, tn: Any) -> PixelScores:
+    """All scores of `pixel_scores` from numbers, or from arrays of many tables."""
+    nothing = (tp + fp + fn) == 0
+    right = (fp + fn) == 0
     product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return PixelScores(
         precision=ratio(tp, tp + fp, nothing),

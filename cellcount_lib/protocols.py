@@ -19,6 +19,7 @@ What the released evaluations do, beyond the tables of the papers (R21, R23, rea
 Taught in: 06_threshold_and_ruler
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -36,6 +37,10 @@ from cellcount_lib.postprocess import POSTPROCESS, PostprocessSettings, postproc
 
 CUTOFFS: tuple[float, ...] = tuple(round(0.5 + 0.025 * i, 3) for i in range(20))
 """0.5 to 0.975 in steps of 0.025 (S3)."""
+CELL_PX = 38.0
+"""Width of the cells, in pixels, for which the sizes and distances of the protocols are made."""
+CELL_AREA = round(math.pi / 4 * CELL_PX**2)
+"""Pixels of such a cell."""
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,11 @@ def test_outlines_grow_with_the_magnification():
     assert twice.postprocess.grow == 4
     areas = [np.count_nonzero(r.segment(cores, 0.5)) for r in (once, twice)]
     assert areas[0] < areas[1]
-    # a ruler at half the size halves what grows
-    assert once.postprocess.scaled(0.5).grow == 1
-    assert Ruler(once, 0.5).protocol.postprocess.grow == 2
+    # at half the size half as much grows: as if outlines were half as wide
+    thin = OF_LOSS["three-class-2"].adapt(protocol("instances"), magnification=1.0)
+    assert thin.postprocess.grow == 1
+    half = Ruler(once, 0.5).protocol.segment(cores, 0.5, scale=0.5)
+    assert np.array_equal(half > 0, thin.segment(cores, 0.5) > 0)
 
 
 def test_background_between_outlines_is_no_cell():
@@ -181,3 +183,9 @@ def test_a_model_file_knows_its_formulation():
     assert info.ruler("marzo2016").name == "marzo2016"
     with pytest.raises(InputError, match="formulation 'three-clas-4'"):
         ModelInfo(ModelConfig("c-resunet"), formulation="three-clas-4")
+
+
+def test_a_class_that_is_none_is_refused():
+    target = torch.full((1, 1, 4, 4), 3, dtype=torch.uint8)
+    with pytest.raises(InputError, match="expected classes 0, 1 and 2, found 3 to 3"):
+        build("three-class-4")(torch.zeros(1, 3, 4, 4), target)

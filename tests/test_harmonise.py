@@ -141,7 +141,8 @@ def home(tmp_path_factory):
     """A small network trained on discs, in the folder of a run with its record."""
     from cellcount_lib.runs.leaving import leave_record, record_of
     from cellcount_lib.training.data import read_data
-    from cellcount_lib.training.run import evaluate, leave, prepare
+    from cellcount_lib.training.result import evaluate, leave
+    from cellcount_lib.training.run import prepare
     from cellcount_lib.training.settings import Training
 
     base = tmp_path_factory.mktemp("home")

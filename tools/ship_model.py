@@ -18,7 +18,8 @@ from cellcount_lib.inference import predict
 from cellcount_lib.metrics import pooled
 from cellcount_lib.protocols import protocol
 from cellcount_lib.training.data import cell_width
-from cellcount_lib.training.run import finished, train
+from cellcount_lib.training.result import finished
+from cellcount_lib.training.run import train
 from cellcount_lib.training.settings import Training
 from cellcount_lib.weights import DEFAULT, SHIPPED, load_model, save_model
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
+from cellcount_lib.formulations import MASK
 from cellcount_lib.weightmap import weight_map
 
 GRID_CROP, GRID_STRIDE = 512, 400  # S3: 4x3 crops of 512 pixels, 400 apart, from 1600x1200
@@ -171,11 +172,6 @@ def artifact_places(
 PLACES = {"grid": grid_places, "random": random_places, "cells": cell_places}
 
 
-def mask_of(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Draw the mask of labels, 0 and 1."""
-    return (labels > 0).astype(np.uint8)
-
-
 class Crops:
     """Pictures, masks and weight maps in flat tables on a device, and the cutting of crops.
 
@@ -202,7 +198,7 @@ class Crops:
         self,
         samples: Sequence[Sample],
         *,
-        target: Callable[[NDArray[np.int32]], NDArray[np.uint8]] = mask_of,
+        target: Callable[[NDArray[np.int32]], NDArray[np.uint8]] = MASK.target,
         weight_sigma: float | None = None,
         device: str | torch.device = "cpu",
         pinned: bool = False,

@@ -11,22 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.cache import kept
 from cellcount_lib.data.fetch.store import data_root, stored_items
 from cellcount_lib.data.folder import RULE, scan_folder
-from cellcount_lib.data.item import Item, read_item
+from cellcount_lib.data.item import Item, Opened, Pixels, Read, read_item
 from cellcount_lib.data.manifest import Manifest, digest, manifest
 from cellcount_lib.data.patches import open_patches, split_name
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.splits import parts, seeded_split
 from cellcount_lib.errors import DataError, InputError, unknown_name
-
-Read = Callable[[Item], tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +121,11 @@ def load(
     return Dataset(name, split, scale, info, chosen, read, identify)
 
 
-Opened = tuple[Manifest, Sequence[Item], Read, Callable[[], str]]
-
-
 @dataclass(frozen=True)
 class _FromDisk:
     folder: Path
 
-    def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+    def __call__(self, item: Item) -> Pixels:
         return read_item(self.folder, item)
 
 
@@ -143,10 +135,10 @@ class _Drawn:
     seed: int
     size: tuple[int, int]
 
-    def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+    def __call__(self, item: Item) -> Pixels:
         from cellcount_lib.data.simulate import simulate
 
-        def draw() -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+        def draw() -> Pixels:
             drawn = simulate(int(item.name), seed=self.seed, style=self.style, size=self.size)
             return drawn.image, drawn.labels, dict(drawn.meta)
 
@@ -207,7 +199,7 @@ class _Joined:
 
     parts: tuple[Opened, ...]
 
-    def __call__(self, item: Item) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+    def __call__(self, item: Item) -> Pixels:
         info, _, read, _ = self.parts[item.options["part"]]
         image, labels, meta = read(item.options["item"])
         return image, labels, meta | {"part": info.name}

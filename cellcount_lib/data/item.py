@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.data.images import read_channels, read_image, read_labels, read_mask
+from cellcount_lib.data.manifest import Manifest
 from cellcount_lib.errors import DataError
 
 Truth = tuple[NDArray[np.int32], dict[str, Any]]
@@ -31,9 +32,14 @@ class Item:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_item(
-    folder: Path, item: Item
-) -> tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]:
+Pixels = tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]
+"""Image (H, W, 3), labels (H, W) and what is known about them."""
+Read = Callable[[Item], Pixels]
+Opened = tuple[Manifest, Sequence[Item], Read, Callable[[], str]]
+"""An open dataset: what it is, its items, how one is read, and its fingerprint."""
+
+
+def read_item(folder: Path, item: Item) -> Pixels:
     """Read image uint8 (H, W, 3), labels int32 (H, W) and what is known about them."""
     image, note = read_image(folder / item.image)
     paths = [folder / path for path in item.truth]

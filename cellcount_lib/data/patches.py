@@ -8,30 +8,26 @@ Taught in: 08_transfer
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellcount_lib.data.item import Item
-from cellcount_lib.data.manifest import Manifest, digest
+from cellcount_lib.data.item import Item, Opened, Pixels, Read
+from cellcount_lib.data.manifest import digest
 from cellcount_lib.data.splits import shuffled
 from cellcount_lib.errors import InputError
 
 SIDE = 128
 HELD_OUT = 2  # patches of every validation and test picture
 
-Pixels = tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]
-Opened = tuple[Manifest, Sequence[Item], Callable[[Item], Pixels], Callable[[], str]]
-
 
 @dataclass(frozen=True)
 class _Cut:
     """Reads a patch; an item knows its picture, and which patch of it."""
 
-    read: Callable[[Item], Pixels]
+    read: Read
 
     def __call__(self, item: Item) -> Pixels:
         image, labels, meta = self.read(item.options["item"])

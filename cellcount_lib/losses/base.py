@@ -49,12 +49,12 @@ class Loss(nn.Module):
         target = _pixels("target", target, logits)
         hint = " (binarise the mask with > 0)" if self.largest == 1 else ""
         expected = f"values in [0, {self.largest:g}]{hint}"
-        _check_range("target", target, expected, largest=self.largest)
+        check_range("target", target, expected, largest=self.largest)
         if weight is None:
             weight = torch.ones_like(target)
         else:
             weight = _pixels("weight", weight, logits)
-            _check_range("weight", weight, "finite values >= 0", largest=sys.float_info.max)
+            check_range("weight", weight, "finite values >= 0", largest=sys.float_info.max)
         return self.value(logits, target, weight)
 
     def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -92,7 +92,8 @@ def _pixels(name: str, tensor: Tensor, logits: Tensor) -> Tensor:
     return tensor.to(logits.dtype)
 
 
-def _check_range(name: str, tensor: Tensor, expected: str, *, largest: float) -> None:
+def check_range(name: str, tensor: Tensor, expected: str, *, largest: float) -> None:
+    """Refuse values that are not numbers, negative, or above `largest`."""
     if torch.compiler.is_compiling():  # a look at the values would break the graph
         return
     low, high = (float(v) for v in torch.aminmax(tensor.detach()))

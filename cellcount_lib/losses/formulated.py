@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import InputError
-from cellcount_lib.losses.base import Loss, plain
+from cellcount_lib.losses.base import Loss, check_range, plain
 from cellcount_lib.losses.combined import Combined
 
 
@@ -38,6 +38,7 @@ class ThreeClass(Loss):
         shape = (target.shape[0], self.classes, *target.shape[1:])
         if logits.shape != shape:
             raise InputError(f"logits: expected shape {shape}, found {tuple(logits.shape)}")
+        check_range("target", target, "classes 0, 1 and 2", largest=self.classes - 1)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         price = logits.new_tensor([1.0, 1.0, self.boundary_weight])[target.long()]
         if weight is not None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 GridName = Annotated[str, typer.Argument(help="Name of a grid in experiments/, or a YAML file.")]
 ProfileName = Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds separated by commas (default: the grid's).")]
-DatasetName = Annotated[str | None, typer.Option(help="Dataset (default: the grid's).")]
+DatasetName = Annotated[
+    str | None,
+    typer.Option(help="Dataset (default: the grid's); OLD=NEW replaces a part of every name."),
+]
 Scale = Annotated[
     float | None,
     typer.Option(help="At which networks see pictures (default: as the profile says)."),

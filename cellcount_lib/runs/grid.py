@@ -142,7 +142,7 @@ def load_grid(
     seeds : sequence of int, optional
         In place of the grid's.
     dataset : str, optional
-        In place of the grid's; OLD=NEW replaces a part of names.
+        In place of the grid's; OLD=NEW replaces a part of every name.
     scale : float, optional
         At which networks see the pictures, in place of the profile's. The grid's name says both,
         since its table is another one.
@@ -186,7 +186,16 @@ class _Maker:
             raise DataError(f"{self.path}: the label {twice!r} is there twice")
         self.made: dict[str, tuple[Run, ...]] = {}
         self.extra: dict[str, Run] = {}
+        self.replaced = replacement(self.changes.get("dataset", ""))
+        self.named: set[str] = set()
+        self.hits = False
         found = tuple(self._row(row) for row in rows)
+        if self.replaced and not self.hits:
+            raise DataError(
+                f"{self.path}: --dataset {self.changes['dataset']}: expected a part of a dataset's "
+                f"name before the =, found none with {self.replaced[0]!r}; the names are "
+                f"{', '.join(sorted(self.named))}"
+            )
         return Grid(
             name="-".join([self.path.stem, *self._words()]),
             title=self.values["title"],
@@ -214,7 +223,7 @@ class _Maker:
         return Row(label, published, runs)
 
     def _words(self) -> list[str]:
-        new = self.changes.get("dataset", "").rpartition("=")[2]
+        new = self.replaced[1] if self.replaced else self.changes.get("dataset", "")
         words = [_safe(new)] if new else []
         return words + ([f"x{self.changes['scale']:g}"] if "scale" in self.changes else [])
 
@@ -246,10 +255,11 @@ class _Maker:
     def _changed(self, given: Mapping[str, Any], *, home: bool = False) -> dict[str, Any]:
         """Put in what was asked for in place of the grid's; at home only names are replaced."""
         found = {**given, **({} if home else self.changes)}
-        asked = self.changes.get("dataset", "")
-        old, replaces, new = asked.partition("=")
-        if replaces:
-            found["dataset"] = given["dataset"].replace(old, new)
+        if self.replaced:
+            name = given.get("dataset", "simulated")
+            found["dataset"] = name.replace(*self.replaced)
+            self.named.add(name)
+            self.hits |= self.replaced[0] in name
         return found
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
@@ -297,6 +307,24 @@ class _Maker:
             raise DataError(f"{self.path}: {unknown_name(f'key of {what}', unknown[0], known)}")
         if missing := sorted(required - value.keys()):
             raise DataError(f"{self.path}: {what} lacks {', '.join(missing)}")
+
+
+def replacement(dataset: str) -> tuple[str, str] | None:
+    """Read OLD=NEW; None where it is a name. An = in the path of a folder is a part of the path.
+
+    Examples
+    --------
+    >>> replacement("bbbc038=folder:my-cells"), replacement("bbbc038")
+    (('bbbc038', 'folder:my-cells'), None)
+    >>> replacement("folder:/data/day=3") is None
+    True
+    """
+    old, equals, new = dataset.partition("=")
+    if not equals or "folder:" in old:
+        return None
+    if not old or not new:
+        raise InputError(f"--dataset {dataset}: expected OLD=NEW, as in bbbc038=folder:my-cells")
+    return old, new
 
 
 @lru_cache

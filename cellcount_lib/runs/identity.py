@@ -34,10 +34,18 @@ NO_SCIENCE = (
     "data/simulator/calibration.py",
     "difficulty.py",
     "models/measure.py",
+    "runs/command.py",
+    "runs/execute.py",
+    "runs/grid.py",
+    "runs/identity.py",
+    "runs/launch.py",
+    "runs/leash.py",
+    "runs/leaving.py",
+    "runs/status.py",
     "curves.py",
     "stats.py",
 )
-NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "runs", "tables")
+NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "tables")
 # Cells of a chapter with these tags do no work of the run.
 NO_WORK = {"parameters", "injected-parameters", "quiz", "given", "stub", "solution", "check"}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cellcount_lib.runs.scoring import Scored, Scoring
     from cellcount_lib.training.data import Data
-    from cellcount_lib.training.run import Result
+    from cellcount_lib.training.result import Result
 
 
 def record_of(

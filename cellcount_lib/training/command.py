@@ -58,7 +58,8 @@ def train_command(
     cutoffs.csv, images.csv. Every epoch is kept: after an interruption give the same command again.
     """
     from cellcount_lib.progress import watched
-    from cellcount_lib.training.run import finished, train
+    from cellcount_lib.training.result import finished
+    from cellcount_lib.training.run import train
     from cellcount_lib.training.settings import Training
 
     training = Training(

@@ -16,6 +16,7 @@ from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
 from cellcount_lib.formulations import formulation
+from cellcount_lib.protocols import CELL_PX
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import profile
 from cellcount_lib.training.settings import Training
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 WEIGHT_SIGMA = 25.0  # S3, in pixels at full size
 MEASURED = 16  # training pictures that the size of a cell is taken from
 VALID_BATCHES = 4  # a validation batch is this many training batches: no gradients to keep
-# The protocols' sizes in pixels are meant for these pictures, and for cells as wide as theirs.
+# The protocols' sizes in pixels are meant for these pictures.
 MADE_FOR = ("fnc-v1", "fnc-v2-yellow", "fnc-v2-green", "fnc-v2-red", "simulated")
-MADE_FOR_PX = 38.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def full_size(
     few = list(read_all(some(train, MEASURED), jobs=jobs))
     width = cell_width(few)
     if protocol_scale is None:
-        protocol_scale = 1.0 if dataset in MADE_FOR else round(width / MADE_FOR_PX, 2)
+        protocol_scale = 1.0 if dataset in MADE_FOR else round(width / CELL_PX, 2)
     return FullSize(
         train=train,
         val=val,

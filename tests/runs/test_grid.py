@@ -273,6 +273,28 @@ def test_a_part_of_every_name_can_be_replaced(tmp_path):
     assert made.extra[0].parameters["dataset"] == "simulated:simcep"
 
 
+def test_a_replacement_that_meets_no_name_is_an_error(tmp_path):
+    rows = [{"label": "few", "set": {"dataset": "patches:5:bbbc038"}}]
+    base = {"dataset": "patches:55:bbbc038"}
+    with pytest.raises(DataError, match="none with 'bbbc39'; the names are patches:5:bbbc038"):
+        grid(tmp_path, base=base, rows=rows, dataset="bbbc39=folder:/data/my-cells")
+    with pytest.raises(InputError, match="expected OLD=NEW"):
+        grid(tmp_path, base=base, rows=rows, dataset="bbbc038=")
+
+
+def test_a_folder_may_have_an_equals_sign_in_its_path(tmp_path):
+    rows = [{"label": "few"}, {"label": "oracle", "method": "oracle"}]
+    made = grid(tmp_path, rows=rows, dataset="folder:/data/day=3")
+    assert made.name == "g-day-3"
+    assert {row.runs[0].parameters["dataset"] for row in made.rows} == {"folder:/data/day=3"}
+
+
+def test_what_scores_without_training_is_code_that_decides():
+    names = code_hashes()
+    assert {"runs/scoring.py", "runs/applying.py", "training/result.py"} <= set(names)
+    assert not {"runs/command.py", "runs/launch.py", "tables/collect.py"} & set(names)
+
+
 def test_a_later_parameter_at_its_default_leaves_a_run_its_name():
     scoring = dataclasses.asdict(Scoring("oracle"))
     old = {k: v for k, v in scoring.items() if k not in LATER}

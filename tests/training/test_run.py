@@ -25,7 +25,8 @@ from cellcount_lib.models import build
 from cellcount_lib.protocols import protocol
 from cellcount_lib.training import run, settings
 from cellcount_lib.training.recipes import recipe
-from cellcount_lib.training.run import finished, train
+from cellcount_lib.training.result import finished
+from cellcount_lib.training.run import train
 from cellcount_lib.training.settings import Training
 from cellcount_lib.weights import ModelInfo, load_model, save_model
 from tests.discs import write_dataset

@@ -1,0 +1,181 @@
+"""What a training gave: the cutoff and the scores of its network, as a result and as files.
+
+Taught in: 03_one_experiment
+"""
+
+import dataclasses
+import io
+import json
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellcount_lib.data.datasets import load
+from cellcount_lib.errors import DataError
+from cellcount_lib.evaluation import Ruler, heatmaps
+from cellcount_lib.files import write_whole
+from cellcount_lib.formulations import formulation
+from cellcount_lib.heatmaps import Kept, save_heatmaps
+from cellcount_lib.models import SegmentationModel
+from cellcount_lib.plots import history_figure
+from cellcount_lib.protocols import protocol
+from cellcount_lib.training.checkpoint import differences
+from cellcount_lib.training.data import Data
+from cellcount_lib.training.settings import Training
+from cellcount_lib.weights import MODEL, ModelInfo, save_model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cellcount_lib.training.run import Prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a training gave.
+
+    Attributes
+    ----------
+    status : {"completed", "collapsed"}
+    reason : str
+        Why it collapsed or stopped early; else empty.
+    model : SegmentationModel
+        Weights of the best epoch, in evaluation mode.
+    info : ModelInfo
+    history : list of dict
+        One row per epoch.
+    cutoffs : DataFrame
+        Validation scores by cutoff.
+    images : DataFrame or None
+        One row per test picture.
+    scores : dict
+        Of the test pictures together, under the protocol.
+    ruler : Ruler
+        The protocol with what the formulation changes in it, at the scale of the data.
+    heatmaps : dict
+        Of "val" and "test" pictures, by name.
+    seconds : dict
+        Time of data and evaluation in this process, and of all epochs, also those before an
+        interruption.
+    """
+
+    status: str
+    reason: str
+    model: SegmentationModel
+    info: ModelInfo
+    history: list[dict[str, Any]]
+    cutoffs: "pd.DataFrame"
+    images: "pd.DataFrame | None"
+    scores: dict[str, Any]
+    ruler: Ruler
+    heatmaps: dict[str, dict[str, Kept]]
+    seconds: dict[str, float]
+
+
+def evaluate(ready: "Prepared", data: Data, *, jobs: int | None = None) -> Result:
+    """Choose the cutoff on validation pictures and score the test pictures, all at full size."""
+    start = time.perf_counter()
+    training, learn = ready.training, ready.learn
+    asks = formulation(training.resolved()[0].loss)
+    magnification = 1 / (data.scale * data.protocol_scale)
+    measure = asks.adapt(protocol(training.protocol), magnification=magnification)
+    ruler = Ruler(measure, data.protocol_scale, jobs)
+    look = partial(
+        heatmaps,
+        learn.model.eval(),
+        scale=data.scale,
+        device=next(learn.model.parameters()).device,
+        precision=training.precision,
+        jobs=jobs,
+    )
+    kept, labels = look(data.val_set)
+    choice, curve = ruler.choose_cutoff(kept, labels)
+    reason = learn.stop_reason
+    pixels = "n_pred" not in curve  # a curve of pixels: nothing but chance is nothing
+    nothing = not (curve["mcc"] > 0).any() if pixels else int(curve["n_pred"].max()) == 0
+    if nothing:
+        what = "pixel" if pixels else "object"
+        reason = "; ".join(filter(None, [reason, f"no {what} predicted on validation pictures"]))
+    status = "collapsed" if nothing or "loss became" in reason else "completed"
+    images, scores = None, {}
+    test_kept: dict[str, Kept] = {}
+    if data.test_set is not None:
+        test_kept, labels = look(data.test_set)
+        images = ruler.score(test_kept, labels, choice.cutoff).drop(columns="cutoff")
+        scores = ruler.pooled(images)
+    info = ModelInfo(
+        learn.model.config,
+        protocol=ruler.protocol.name,
+        threshold=choice.cutoff,
+        scale=data.scale,
+        pixel_size_um=data.pixel_size_um,
+        cell_px=data.cell_px,
+        protocol_scale=data.protocol_scale,
+        formulation=asks.name,
+        training=ready.settings | {"status": status, "reason": reason, "lr_used": ready.lr},
+    )
+    return Result(
+        status=status,
+        reason=reason,
+        model=learn.model,
+        info=info,
+        history=learn.history.rows,
+        cutoffs=curve,
+        images=images,
+        scores=scores,
+        ruler=ruler,
+        heatmaps={"val": kept, "test": test_kept},
+        seconds={"training": ready.seconds, "evaluation": time.perf_counter() - start},
+    )
+
+
+def leave(out: Path, training: Training, result: Result) -> None:
+    """Write what a training gave; ``training.json`` comes last and says that all is there."""
+    save_model(out / MODEL, result.model, result.info)
+    for name, table in (("cutoffs", result.cutoffs), ("images", result.images)):
+        if table is not None:
+            write_whole(out / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    for part, kept in result.heatmaps.items():
+        save_heatmaps(out / f"heatmaps-{part}.npz", kept)
+    picture = io.BytesIO()
+    history_figure(result.history).savefig(picture, format="png", dpi=120)
+    write_whole(out / "history.png", picture.getvalue())
+    summary = {
+        "status": result.status,
+        "reason": result.reason,
+        "protocol": result.info.protocol,
+        "protocol_scale": result.info.protocol_scale,
+        "threshold": result.info.threshold,
+        "scores": result.scores,
+        "seconds": {k: round(v, 2) for k, v in result.seconds.items()},
+        "settings": dict(result.info.training),
+        "asked": dataclasses.asdict(training),
+    }
+    write_whole(out / "training.json", json.dumps(summary, indent=1))
+
+
+def finished(training: Training, out: Path, *, root: Path | None = None) -> dict[str, Any] | None:
+    """Return the summary that a complete training left in `out`; None if it is not complete.
+
+    A folder that holds another training, or this one on data that has changed, is an error.
+    """
+    path = out / "training.json"
+    if not path.exists():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text())
+        asked, old = summary["asked"], summary["settings"]["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected the summary of a training, it is damaged") from error
+    wanted = json.loads(json.dumps(dataclasses.asdict(training)))
+    different = list(differences(asked, wanted))
+    if not different and load(training.dataset, root=root, split="train").fingerprint != old:
+        different = [f"the pictures of {training.dataset} have changed"]
+    if different:
+        raise DataError(
+            f"{out} holds another training: {'; '.join(different)}. Choose another folder, or "
+            "remove this one"
+        )
+    return summary
