@@ -19,9 +19,8 @@ MARKDOWN = MarkdownIt("commonmark").enable("table")
 CODE = HtmlFormatter(nowrap=False, cssclass="highlight")
 KEPT = re.compile(r'href="((?:\.\./)*results/[^"]+/notebooks/[^"]+)\.ipynb"')
 SHOWN = ("text/html", "text/plain")
-PAGE = re.compile(
-    r'href="\.\./([^"/:]+)\.(?:md|ipynb)'
-)  # a link of a chapter to a page of the book
+# a link of a chapter to a page of the book
+PAGE = re.compile(r'href="\.\./([^"/:]+)\.(?:md|ipynb)')
 
 
 def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
