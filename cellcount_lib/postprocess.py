@@ -277,7 +277,9 @@ def _enclosed(mask: Mask, s: PostprocessSettings) -> Labels:
 def _grown(labels: Labels, s: PostprocessSettings) -> Labels:
     from skimage.segmentation import expand_labels
 
-    grown: Labels = expand_labels(drop_small(labels, s.cores_below), s.grow).astype(np.int32)
+    # 2 pixels that come as 1.9999999999999998 by way of a scale are still 2
+    reach = round(s.grow, 6)
+    grown: Labels = expand_labels(drop_small(labels, s.cores_below), reach).astype(np.int32)
     return drop_small(grown, s.objects_below)
 
 

@@ -113,6 +113,15 @@ def test_outlines_grow_with_the_magnification():
     assert np.array_equal(half > 0, thin.segment(cores, 0.5) > 0)
 
 
+@pytest.mark.parametrize("protocol_scale", [0.36, 0.5, 0.7, 1.0, 1.47])
+def test_what_grows_is_whole_pixels_whatever_the_scale_of_the_protocol(protocol_scale):
+    cores = (OF_LOSS["three-class-2"].target(TOUCHING) == 1).astype(np.float32)
+    ruler = OF_LOSS["three-class-2"].adapt(protocol("instances"), magnification=1 / protocol_scale)
+    found = ruler.segment(cores, 0.5, scale=protocol_scale)
+    # an outline of two pixels took one inside: by one pixel, up, down, left and right, it grows
+    assert np.array_equal(found > 0, ndimage.binary_dilation(cores > 0))
+
+
 def test_background_between_outlines_is_no_cell():
     edge = outlines(TOUCHING, 4).astype(np.float32)
     ruler = OF_LOSS["boundary-4"].adapt(protocol("instances"), magnification=1.0)
