@@ -27,9 +27,9 @@ COMPARED = {
     "04_ablations": 14,
     "05_losses": 15,
     "06_threshold_and_ruler": 18,
-    "07_out_of_distribution": 11,
+    "07_out_of_distribution": 12,
     "08_transfer": 9,
-    "09_touching_cells": 8,
+    "09_touching_cells": 11,
     "10_results": 16,
 }
 
