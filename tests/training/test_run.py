@@ -19,11 +19,12 @@ from torch import nn
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
+from cellcount_lib.evaluation import Ruler
 from cellcount_lib.inference import heatmap
 from cellcount_lib.metrics import pooled
 from cellcount_lib.models import build
 from cellcount_lib.protocols import protocol
-from cellcount_lib.training import run, settings
+from cellcount_lib.training import settings
 from cellcount_lib.training.recipes import recipe
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
@@ -207,7 +208,7 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 from cellcount_lib import files
-from cellcount_lib.training import run, callbacks
+from cellcount_lib.training import callbacks, result, run
 from cellcount_lib.training.fast import Callback
 from cellcount_lib.training.settings import Training
 import json
@@ -239,9 +240,9 @@ if kind == "write":  # half of the n-th file is on the disk
         replace(part, path)
     os.replace = replaced
 if kind == "evaluate":
-    run.Ruler.choose_cutoff = lambda *a: die()
+    result.Ruler.choose_cutoff = lambda *a: die()
 if kind == "leave":
-    run.history_figure = lambda rows: die()
+    result.history_figure = lambda rows: die()
 run.train(Training(**asked), out, show=False, jobs=1)
 """
 
@@ -331,7 +332,7 @@ def halfway(discs, tmp_path, monkeypatch):
     def cut(*_):
         raise Cut
 
-    monkeypatch.setattr(run.Ruler, "choose_cutoff", cut)
+    monkeypatch.setattr(Ruler, "choose_cutoff", cut)
     asked = training(discs)
     with pytest.raises(Cut):
         train(asked, tmp_path, show=False, jobs=1)
