@@ -39,6 +39,7 @@ record = Record(
 write_record(Path(out), record)  # a run that is killed before this one may be done again
 with open(Path(out).parent / "executions.txt", "a") as file:
     file.write(Path(out).name + "\\n")
+time.sleep(float(os.environ.get("QUICK_SECONDS_AFTER", "0")))
 record
 """
 

@@ -94,7 +94,8 @@ def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None)
     command = [
         *("snakemake", "--snakefile", str(project() / "workflow" / "Snakefile")),
         *("--directory", str(work), "--config", f"plan={plan}"),
-        *("--keep-going", "--rerun-incomplete", "--rerun-triggers", "mtime"),
+        # a record is written whole: one that a killed run has left is good, and stays
+        *("--keep-going", "--keep-incomplete", "--rerun-incomplete", "--rerun-triggers", "mtime"),
         *("--nolock", "--quiet", "all"),
     ]
     if slurm is None:

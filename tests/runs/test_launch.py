@@ -155,6 +155,25 @@ def test_killed_it_leaves_no_process_and_goes_on(place, how):
     assert len(list((place.runs / "smoke").glob("*/record.json"))) == 6
 
 
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_between_its_record_and_its_end_a_run_is_done(place, how):
+    process = subprocess.Popen(
+        place.command("run", "--jobs", "2", "--seeds", "0"),
+        env=place.environment(QUICK_SECONDS_AFTER="60"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    assert wait_until(lambda: sum(place.executions().values()) == 2)
+    os.kill(process.pid, how)
+    process.wait()
+    assert wait_until(lambda: not place.processes(), 20), place.processes()
+    ended = place.run("run", "--jobs", "2", "--seeds", "0")
+    assert ended.returncode == 0, ended.stderr
+    assert "2 runs: 2 done" in ended.stdout
+    assert set(place.executions().values()) == {1}
+
+
 def test_parameters_that_a_chapter_lacks_are_refused(place, monkeypatch):
     chapter = place.project / "chapters" / "03_one_experiment.ipynb"
     monkeypatch.setenv("CELLCOUNT_PROJECT", str(place.project))
