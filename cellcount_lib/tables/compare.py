@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cellcount_lib.tables.collect import Results
 
 RESAMPLES, LEVEL, ALPHA = 2000, 0.95, 0.05
-ADDED_UP = ("tp", "fp", "fn")  # scores of these columns need their sums over pictures only
+ADDED_UP = ("tp", "fp", "fn", "px_")  # scores of these columns need their sums over pictures only
 
 
 @dataclass(frozen=True, eq=False)
