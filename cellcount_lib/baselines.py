@@ -248,7 +248,7 @@ def oracle(
     scale: float = 1.0,
     jobs: int = 1,
 ) -> "pd.DataFrame":
-    """Per-image rows of a model whose heatmap is the true mask: the ceiling of the protocol.
+    """Per-image rows of a model whose heatmap is the true mask: what a perfect mask has.
 
     Touching cells that post-processing cannot part, and cells smaller than its smallest object, are
     lost to any model that predicts a mask.

@@ -57,10 +57,10 @@ def difficulty_report(*, jobs: int | None = None) -> "pd.DataFrame":
             images=test.names,
             jobs=jobs,
         )
-        ceiling = oracle((s.labels for s in test), ruler, images=test.names, jobs=jobs)
+        perfect = oracle((s.labels for s in test), ruler, images=test.names, jobs=jobs)
         for method, scored, cutoff in (
             ("adaptive threshold", found, quantile),
-            ("oracle (true mask)", ceiling, float("nan")),
+            ("oracle (true mask)", perfect, float("nan")),
         ):
             scores = pooled(scored)
             row: dict[str, object] = {"protocol": name, "method": method, "data": "simulated"}

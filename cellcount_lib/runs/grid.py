@@ -188,9 +188,8 @@ class _Maker:
         self.extra: dict[str, Run] = {}
         self.replaced = replacement(self.changes.get("dataset", ""))
         self.named: set[str] = set()
-        self.hits = False
         found = tuple(self._row(row) for row in rows)
-        if self.replaced and not self.hits:
+        if self.replaced and not any(self.replaced[0] in name for name in self.named):
             raise DataError(
                 f"{self.path}: --dataset {self.changes['dataset']}: expected a part of a dataset's "
                 f"name before the =, found none with {self.replaced[0]!r}; the names are "
@@ -259,7 +258,6 @@ class _Maker:
             name = given.get("dataset", "simulated")
             found["dataset"] = name.replace(*self.replaced)
             self.named.add(name)
-            self.hits |= self.replaced[0] in name
         return found
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:

@@ -41,7 +41,7 @@ METHODS = {
     "otsu-watershed": "Otsu's threshold and the watershed of the distance map",
     "predict-zero": "always answers 0",
     "predict-mean": "always answers the mean count of the training pictures",
-    "oracle": "the true mask through post-processing and matching: the ceiling of the protocol",
+    "oracle": "the true mask through post-processing and matching: what a perfect mask would have",
     "log-blobs": "peaks of the Laplacian of a Gaussian, drawn as discs; cutoff tuned on validation",
     "run": "the heatmaps that a run has kept, under this protocol",
     "apply": "the network of a run on this dataset, unchanged but for the named harmonisation",
