@@ -1,9 +1,10 @@
 """The command ``cellcount tables``."""
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,10 @@ from cellcount_lib.runs.command import (
     parse_seeds,
     runs_folder,
 )
+
+if TYPE_CHECKING:
+    from cellcount_lib.runs.grid import Grid
+    from cellcount_lib.tables.collect import Results
 
 
 def tables_command(
@@ -34,11 +39,15 @@ def tables_command(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compute the committed tables again and compare.")
     ] = False,
+    render: Annotated[
+        bool, typer.Option("--render", help="Make the committed tables again from their CSV files.")
+    ] = False,
 ) -> None:
     """Collect the records of a grid and make its table: tidy CSV, Markdown, HTML and LaTeX.
 
-    With --verify nothing is collected: what lies in the results is computed again and compared; the
-    exit code is 1 if anything differs.
+    With --verify or --render nothing is collected. --verify computes again what lies in the results
+    and compares; the exit code is 1 if anything differs. --render writes Markdown, HTML and LaTeX
+    again.
     """
     from cellcount_lib.errors import DataError, InputError
     from cellcount_lib.files import write_whole
@@ -50,14 +59,19 @@ def tables_command(
         read_results,
         write_results,
     )
-    from cellcount_lib.tables.render import FORMATS, tables, to_markdown
-    from cellcount_lib.tables.verify import notebook_place, published
+    from cellcount_lib.tables.render import tables, to_markdown
+    from cellcount_lib.tables.verify import published
 
+    if verify and render:
+        raise InputError("give --verify or --render: what is rendered first cannot differ")
     if verify:
         _verify(grid, out)
         return
+    if render:
+        _render(grid, out)
+        return
     if grid is None:
-        raise InputError("give the name of a GRID, or --verify")
+        raise InputError("give the name of a GRID, --verify or --render")
     made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
     results = collect(made, runs_folder(runs_dir, profile), root=root)
     if results.missing and not allow_missing:
@@ -74,9 +88,7 @@ def tables_command(
     # From here on what was written, as whoever verifies it later will read it.
     results = replace(read_results(folder, made.name), missing=results.missing)
     kept = keep_notebooks(made, runs_folder(runs_dir, profile), folder / "notebooks" / made.name)
-    found = tables(made, results, notebook=notebook_place(made.name))
-    for extension, write in FORMATS.items():
-        write_whole(folder / f"{made.name}.{extension}", write(found))
+    _write(made, results, folder)
     plan = {
         "grid": str(grid),
         "seeds": parse_seeds(seeds),
@@ -91,24 +103,49 @@ def tables_command(
     typer.echo(f"{folder / made.name}.csv, .md, .html, .tex and {kept} notebooks")
 
 
-def _verify(grid: str | None, out: Path) -> None:
-    from cellcount_lib.errors import DataError
-    from cellcount_lib.tables.verify import differences, planned
+def _write(made: "Grid", results: "Results", folder: Path) -> None:
+    from cellcount_lib.files import write_whole
+    from cellcount_lib.tables.render import FORMATS, tables
+    from cellcount_lib.tables.verify import notebook_place
 
-    wrong, looked = [], 0
+    found = tables(made, results, notebook=notebook_place(made.name))
+    for extension, write in FORMATS.items():
+        write_whole(folder / f"{made.name}.{extension}", write(found))
+
+
+def _plans(grid: str | None, out: Path) -> Iterator[tuple[Path, Mapping[str, Any], "Grid"]]:
+    """Go through the collected tables: folder, plan and grid; at least one, or it is an error."""
+    from cellcount_lib.errors import DataError
+    from cellcount_lib.tables.verify import planned
+
+    looked = 0
     for path in sorted(out.glob("*/*.json")):
         plan = json.loads(path.read_text())
-        if grid is not None and plan["grid"] != grid:
-            continue
-        profile = path.parent.name
-        made = planned(plan, profile)
-        found = differences(made, path.parent, missing=plan["missing"])
-        wrong += [f"{profile}/{made.name}: {text}" for text in found]
+        if grid is None or plan["grid"] == grid:
+            looked += 1
+            yield path.parent, plan, planned(plan, path.parent.name)
+    if not looked:
+        raise DataError(f"{out}: expected collected tables, found none")
+
+
+def _render(grid: str | None, out: Path) -> None:
+    from cellcount_lib.tables.collect import read_results
+
+    for folder, plan, made in _plans(grid, out):
+        _write(made, replace(read_results(folder, made.name), missing=plan["missing"]), folder)
+        typer.echo(f"{folder / made.name}.md, .html and .tex")
+
+
+def _verify(grid: str | None, out: Path) -> None:
+    from cellcount_lib.tables.verify import differences
+
+    wrong, looked = [], 0
+    for folder, plan, made in _plans(grid, out):
+        found = differences(made, folder, missing=plan["missing"])
+        wrong += [f"{folder.name}/{made.name}: {text}" for text in found]
         looked += 1
     for text in wrong:
         typer.echo(text, err=True)
-    if not looked:
-        raise DataError(f"{out}: expected collected tables, found none")
     typer.echo(f"{looked} tables, {len(wrong)} differences")
     if wrong:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cellcount_lib.runs.grid import Grid
+from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.tables.collect import Results
 from cellcount_lib.tables.compare import LEVEL, RESAMPLES, permutations_for, summary
 
@@ -63,44 +63,52 @@ def _main(
     notebook: Callable[[str], str] | None,
 ) -> Table:
     title = grid.columns[metric]
-    header = (
-        "row",
-        f"{title}, published",
-        f"{title}, regenerated",
-        f"{round(100 * LEVEL)}% interval",
-        "difference",
-        "letters",
-        "runs",
-        "collapsed",
-        "time",
-    )
+    header = {
+        "published": f"{title}, published",
+        "ours": f"{title}, regenerated",
+        "interval": f"{round(100 * LEVEL)}% interval",
+        "difference": "difference",
+        "letters": "letters",
+        "runs": "runs",
+        "collapsed": "collapsed",
+        "time": "time",
+    }
+    if not any(metric in row.published for row in grid.rows):
+        del header["published"], header["difference"]
+        header["ours"] = title
     rows = []
     for row in grid.rows:
         values: dict[Any, Any] = found.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
-        published = row.published.get(metric)
-        if not values["n"]:
-            state = f"{int(values['n_failed'])} failed" if values["n_failed"] else MISSING
-            shown = [_published(row.published, metric), state, "", "", "", "", "", ""]
-        else:
-            value, low, high = (values[metric + end] for end in ("", "_low", "_high"))
-            done = f"{int(values['n'])}"
-            if values["n_failed"]:
-                done += f" (+ {int(values['n_failed'])} failed)"
-            if values["n"] + values["n_failed"] < len(row.runs):
-                done += f" of {len(row.runs)}"
-            shown = [
-                _published(row.published, metric),
-                _mean(value, values[f"{metric}_sd"], metric),
-                f"{_number(low, metric)} to {_number(high, metric)}",
-                "" if published is None else f"{value - published:+.{_digits(metric)}f}",
-                str(values["letters"]),
-                done,
-                f"{int(values['n_collapsed'])}",
-                _time(values["seconds"]),
-            ]
-        rows.append((Cell(row.label, links), *(Cell(text) for text in shown)))
-    return Table(grid.title, header, tuple(rows), tuple(_notes(grid, results, metric)))
+        shown = _shown(row, values, metric)
+        rows.append((Cell(row.label, links), *(Cell(shown.get(name, "")) for name in header)))
+    notes = tuple(_notes(grid, results, metric))
+    return Table(grid.title, ("row", *header.values()), tuple(rows), notes)
+
+
+def _shown(row: Row, values: Mapping[str, Any], metric: str) -> dict[str, str]:
+    """Return what the main table says of a row, by column."""
+    theirs = {"published": _published(row.published, metric)}
+    failed = int(values["n_failed"])
+    if not values["n"]:
+        return theirs | {"ours": f"{failed} failed" if failed else MISSING}
+    value, low, high = (values[metric + end] for end in ("", "_low", "_high"))
+    done = f"{int(values['n'])}"
+    if failed:
+        done += f" (+ {failed} failed)"
+    if values["n"] + failed < len(row.runs):
+        done += f" of {len(row.runs)}"
+    ours = {
+        "ours": _mean(value, values[f"{metric}_sd"], metric),
+        "interval": f"{_number(low, metric)} to {_number(high, metric)}",
+        "letters": str(values["letters"]),
+        "runs": done,
+        "collapsed": f"{int(values['n_collapsed'])}",
+        "time": _time(values["seconds"]),
+    }
+    if metric in row.published:
+        ours["difference"] = f"{value - row.published[metric]:+.{_digits(metric)}f}"
+    return theirs | ours
 
 
 def _others(grid: Grid, found: "pd.DataFrame", metrics: Sequence[str]) -> Table:

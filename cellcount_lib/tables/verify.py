@@ -42,7 +42,7 @@ def differences(grid: Grid, folder: Path, *, missing: Sequence[str] = ()) -> Ite
         if not path.exists():
             yield f"{path}: expected the rendered table, found nothing there"
         elif path.read_text() != write(made):
-            yield f"{path}: is not what the results give now; make it again: cellcount tables"
+            yield f"{path}: is not what the results give now; write it: cellcount tables --render"
 
 
 def notebook_place(grid: str) -> Callable[[str], str]:

@@ -14,6 +14,8 @@ import pytest
 from benchmarks.quick_project import make_project
 from cellcount_lib.errors import DataError
 from cellcount_lib.metrics import pooled
+from cellcount_lib.runs.grid import NETWORK, Grid, Row, Run
+from cellcount_lib.tables import compare
 from cellcount_lib.tables.collect import (
     Results,
     lean,
@@ -23,7 +25,15 @@ from cellcount_lib.tables.collect import (
     to_csv,
     write_results,
 )
-from cellcount_lib.tables.compare import interval, letters, permutation_p, sample, summary
+from cellcount_lib.tables.compare import (
+    Sample,
+    interval,
+    letters,
+    permutation_p,
+    sample,
+    summary,
+)
+from cellcount_lib.tables.render import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +49,7 @@ def images(run, tp, n_true=10):
 
 def results(**rows):
     """Build results from label -> a list of per-seed lists of true positives."""
-    runs, tables = [], []
+    runs, pictures = [], []
     for label, seeds in rows.items():
         for seed, tp in enumerate(seeds):
             name = f"{label}{seed}"
@@ -57,11 +67,12 @@ def results(**rows):
                 runs.append(row | {"status": "failed"})
                 continue
             table = images(name, tp)
-            tables.append(table)
+            pictures.append(table)
             runs.append(row | scores(table, "recommended"))
-    return Results(pd.DataFrame(runs), pd.concat(tables), [])
+    return Results(pd.DataFrame(runs), pd.concat(pictures), [])
 
 
+PIXELS = ("tp", "fp", "fn", "tn")
 GOOD, BAD = [9, 8, 10, 9, 7, 9, 10, 8], [5, 4, 6, 5, 3, 5, 6, 4]
 
 
@@ -102,6 +113,20 @@ def test_sums_and_pictures_give_the_same_permutations():
     low = (np.sum(np.array(plain) <= found + 1e-12) + 1) / 301
     expected = min(1.0, 2 * min(high, low))
     assert permutation_p(rows["a"], rows["b"], "f1", permutations=300) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["f1", "px_mcc", "px_specificity"])
+def test_sums_are_taken_where_they_are_enough_and_change_nothing(metric, monkeypatch):
+    rng = np.random.default_rng(4)
+    rows = []
+    for _ in range(2):
+        columns = {f"px_{c}": rng.integers(1, 10**6, (2, 9)).astype(float) for c in PIXELS}
+        columns |= {c: rng.integers(1, 90, (2, 9)).astype(float) for c in PIXELS}
+        rows.append(Sample([str(i) for i in range(9)], [0, 1], columns, "released2023"))
+    by_sums = permutation_p(*rows, metric, permutations=400)
+    monkeypatch.setattr(compare, "ADDED_UP", ())
+    assert permutation_p(*rows, metric, permutations=400) == by_sums
+    assert by_sums < 1
 
 
 def test_means_and_spreads_are_over_seeds():
@@ -361,3 +386,44 @@ def test_verify_finds_any_change(collected):
     notebook.with_suffix(".gone").rename(notebook)
     assert "expected the executed notebook" in ended.stderr
     assert "1 tables, 0 differences" in command("tables", "--verify").stdout
+
+
+def test_render_makes_the_tables_again_from_their_csv_files(collected):
+    base, command, *_ = collected
+    folder = base / "results" / "smoke"
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    (folder / "quick.md").write_text("old")
+    (folder / "quick.tex").unlink()
+    ended = command("tables", "--verify")
+    assert ended.returncode == 1
+    assert "cellcount tables --render" in ended.stderr
+    ended = command("tables", "--render")
+    assert ended.returncode == 0, ended.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    nothing = command("tables", "other", "--render")
+    assert nothing.returncode == 1
+    assert "expected collected tables, found none" in nothing.stderr
+    both = command("tables", "--render", "--verify")
+    assert both.returncode != 0
+    assert "give --verify or --render" in both.stderr
+
+
+def test_columns_of_published_values_are_there_where_there_are_any():
+    found = results(a=[(5, 5)], b=[(7, 3)])
+    runs = (Run(NETWORK, {"profile": "smoke"}),)
+
+    def header(*published):
+        rows = [Row(name, values, runs) for name, values in zip("ab", published, strict=True)]
+        grid = Grid("g", "G", "", "", {"f1": "F1", "mae": "MAE"}, tuple(rows))
+        return tables(grid, found)[0]
+
+    plain, one = header({}, {"mae": 1.0}), header({}, {"f1": 0.25})
+    assert plain.header == ("row", "F1", "95% interval", "letters", "runs", "collapsed", "time")
+    assert one.header[1:5] == ("F1, published", "F1, regenerated", "95% interval", "difference")
+    assert {len(row) for row in plain.rows} == {7}
+    assert {len(row) for row in one.rows} == {9}
+    f1 = 2 * 10 / (2 * 10 + 10)  # b finds 7 and 3 of 10 each, and nothing else
+    assert one.rows[1][1].text == "0.250"
+    assert [plain.rows[1][n].text for n in (0, 1)] == ["b", one.rows[1][2].text]
+    assert one.rows[0][4].text == ""
+    assert one.rows[1][4].text == f"{f1 - 0.25:+.3f}"
