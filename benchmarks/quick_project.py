@@ -37,6 +37,7 @@ record = Record(
     images=rows, history=[], seconds={"total": 1.0, "training": 0.5}, started=begun,
 )
 write_record(Path(out), record)  # a run that is killed before this one may be done again
+(Path(out) / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
 with open(Path(out).parent / "executions.txt", "a") as file:
     file.write(Path(out).name + "\\n")
 time.sleep(float(os.environ.get("QUICK_SECONDS_AFTER", "0")))

@@ -195,15 +195,21 @@ def versions() -> dict[str, str | None]:
 
 
 def machine() -> dict[str, Any]:
-    """Return where this runs."""
-    gpu = None
+    """Return where this runs, and with how many threads."""
+    gpu = threads = None
     if "torch" in sys.modules:
         import torch
 
+        threads = torch.get_num_threads()
         if torch.cuda.is_available():
             gpu = torch.cuda.get_device_name()
-    job = os.environ.get("SLURM_JOB_ID")
-    return {"processor": processor(), "gpu": gpu, "system": platform.system(), "slurm_job": job}
+    return {
+        "processor": processor(),
+        "threads": threads,
+        "gpu": gpu,
+        "system": platform.system(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }
 
 
 def peak_mb() -> float:

@@ -19,6 +19,11 @@ from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, wr
 from cellcount_lib.runs.identity import chapter_hash, code_hashes, decisive, digest
 
 OWNER = "CELLCOUNT_OWNER"  # process that started the runs: with it, they end
+THREADS = "CELLCOUNT_THREADS"  # of one run
+OF_LIBRARIES = (  # what Snakemake sets to one
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
+    *("NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+)
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,13 @@ def _gpu(folder: Path) -> Iterator[None]:
         time.sleep(1)
 
 
+def take_threads() -> None:
+    """Use the cores that are this run's own: Snakemake tells every job to use one thread."""
+    threads = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get(THREADS)
+    if threads:
+        os.environ |= dict.fromkeys(OF_LIBRARIES, threads)
+
+
 def end_with_owner() -> None:
     """End this process, and with it its kernel, when the process that started the runs is gone.
 
@@ -215,6 +227,7 @@ def own_mark() -> str:
 def main(plan: Path, run_id: str) -> int:
     """Execute one run of a plan that `launch` has written; 0 if it left a record."""
     end_with_owner()
+    take_threads()
     values = json.loads(plan.read_text())
     asked = values["runs"][run_id]
     try:

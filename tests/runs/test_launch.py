@@ -14,7 +14,7 @@ import pytest
 from benchmarks.quick_project import GRID, make_project
 from cellcount_lib.errors import InputError
 from cellcount_lib.records import read_record
-from cellcount_lib.runs.execute import Job, check_parameters, execute, reason
+from cellcount_lib.runs.execute import Job, check_parameters, execute, reason, take_threads
 from cellcount_lib.runs.grid import load_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +95,23 @@ def test_everything_once_then_nothing(place):
     again = place.run("status", "--all")
     assert again.stdout.count("(completed)") == 3
     assert again.stdout.count("(collapsed)") == 1
+
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(("asked", "jobs", "used"), [("", 1, CORES), ("", CORES, 1), ("5", 1, 5)])
+def test_a_run_uses_its_share_of_the_cores(place, asked, jobs, used):
+    ended = place.run("run", "--seeds", "0", "--jobs", str(jobs), OMP_NUM_THREADS=asked)
+    assert ended.returncode == 0, ended.stderr
+    found = [path.read_text() for path in place.runs.glob("smoke/*/threads.txt")]
+    assert found == [str(used)] * 2
+
+
+def test_a_run_on_a_cluster_uses_the_cores_it_was_given(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"SLURM_CPUS_PER_TASK": "4", "OMP_NUM_THREADS": "1"})
+    take_threads()
+    assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "4"
 
 
 def test_a_failed_run_stops_no_other_is_recorded_and_tried_again(place):
