@@ -1,7 +1,12 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell starts background jobs with interrupts ignored, and programs inherit that: without this
+# line every test that interrupts a program fails there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
