@@ -3,7 +3,7 @@
 ``python data_download.py --list`` names them, ``--help`` explains the rest.
 """
 
-from cellcount_lib.data.download_cli import main
+from cellcount_lib.data.download_command import main
 
 if __name__ == "__main__":
     main()

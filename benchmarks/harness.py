@@ -7,12 +7,13 @@ implementations from here too, so there is one slow, obvious version of everythi
 """
 
 import contextlib
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from cellcount_lib.machine import cores
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def all_cores() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(cores())
     try:
         yield
     finally:

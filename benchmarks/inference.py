@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.harness import Case, all_cores
 from cellcount_lib import records
-from cellcount_lib.inference import choose_precision, heatmap
+from cellcount_lib.inference.predict import choose_precision, heatmap
 from cellcount_lib.models import build
 
 SIZE = (1200, 1600)

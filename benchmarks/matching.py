@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from benchmarks.harness import Case
 from benchmarks.postprocess import discs
-from cellcount_lib.matching import match
-from cellcount_lib.postprocess import postprocess
+from cellcount_lib.postprocess.postprocess import postprocess
+from cellcount_lib.scoring.matching import match
 
 Labels = NDArray[np.integer]
 Counts = tuple[int, int, int]

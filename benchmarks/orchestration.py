@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.quick_project import make_project
 from benchmarks.run import table
-from cellcount_lib.doctor import processor
+from cellcount_lib.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = """

@@ -17,7 +17,7 @@ from skimage.morphology import (
 )
 
 from benchmarks.harness import Case
-from cellcount_lib.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
 
 
 def plain(

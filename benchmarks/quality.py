@@ -14,15 +14,14 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.run import table
-from cellcount_lib.baselines import intensity_rank, tune_adaptive_threshold
-from cellcount_lib.doctor import processor
-from cellcount_lib.evaluation import cores
-from cellcount_lib.metrics import pooled
-from cellcount_lib.protocols import protocol
-from cellcount_lib.sweeps import sweep_rows
+from cellcount_lib.machine import cores, processor
+from cellcount_lib.methods.baselines import intensity_rank, tune_adaptive_threshold
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.scoring.sweeps import sweep_rows
 from cellcount_lib.training.data import Data, held, read_data
 from cellcount_lib.training.run import train
-from cellcount_lib.training.settings import Training
+from cellcount_lib.training.spec import Training
 
 SHOWN = ("f1", "precision", "recall", "mae")
 

@@ -90,7 +90,7 @@ def main() -> None:
     if unknown := set(topics) - set(TOPICS):
         parser.error(f"unknown topic {', '.join(sorted(unknown))}; known: {', '.join(TOPICS)}")
 
-    from cellcount_lib.doctor import REPORTED, processor, version
+    from cellcount_lib.machine import REPORTED, processor, version
 
     versions = "; ".join(f"{name} {version(name)}" for name in REPORTED if version(name))
     threads = "one thread unless a case says otherwise"

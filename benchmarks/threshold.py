@@ -11,8 +11,8 @@ from benchmarks.harness import Case
 from benchmarks.matching import all_pairs_distance, all_pairs_iou, loop_2021, loop_2023
 from benchmarks.postprocess import plain
 from benchmarks.weightmap import scattered_cells
-from cellcount_lib.protocols import CUTOFFS, Protocol, protocol
-from cellcount_lib.sweeps import sweep, sweep_rows
+from cellcount_lib.scoring.protocols import CUTOFFS, Protocol, protocol
+from cellcount_lib.scoring.sweeps import sweep, sweep_rows
 
 Heatmap = NDArray[np.float32]
 Labels = NDArray[np.int32]

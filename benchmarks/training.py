@@ -9,14 +9,14 @@ import torch
 
 from benchmarks.harness import Case, all_cores
 from cellcount_lib import losses
-from cellcount_lib.data.crops import PLACES, Crops, grid_places
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.simulate import simulate
-from cellcount_lib.inference import choose_device, choose_precision
+from cellcount_lib.inference.predict import choose_device, choose_precision
 from cellcount_lib.models import build
 from cellcount_lib.training.callbacks import Progress
 from cellcount_lib.training.checkpoint import Checkpoint
+from cellcount_lib.training.crops import PLACES, Crops, grid_places
 from cellcount_lib.training.learner import EpochLearner, make_learner, optimizer
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import profile

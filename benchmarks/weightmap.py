@@ -8,7 +8,7 @@ from scipy import ndimage
 from skimage.draw import disk
 
 from benchmarks.harness import Case
-from cellcount_lib.weightmap import weight_map
+from cellcount_lib.training.weightmap import weight_map
 
 
 def by_definition(

@@ -1,7 +1,7 @@
 """The small library behind the cell-counting book.
 
 Nothing is imported here: a chapter names the module that it teaches
-(``from cellcount_lib.weightmap import weight_map``), and importing one module does not
+(``from cellcount_lib.training.weightmap import weight_map``), and importing one module does not
 load the others.
 """
 

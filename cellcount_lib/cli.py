@@ -75,8 +75,8 @@ def simulate(
     if report == (out is not None):
         raise InputError("give either a folder to write or --report, not both and not neither")
     if report:
-        from cellcount_lib.data.simulator.calibration import write_report
-        from cellcount_lib.difficulty import write_difficulty
+        from cellcount_lib.methods.calibration import write_report
+        from cellcount_lib.methods.difficulty import write_difficulty
 
         write_report(tables and tables / "calibration.csv", jobs=jobs, seed=seed)
         write_difficulty(tables and tables / "difficulty.csv", jobs=jobs)
@@ -142,9 +142,9 @@ def exercises(
     """Write the exercises of the chapters as notebooks to hand out."""
     import json
 
-    from cellcount_lib.exercises import HEADING, solved, student
     from cellcount_lib.files import write_whole
     from cellcount_lib.runs.grid import project
+    from cellcount_lib.teaching.exercises import HEADING, solved, student
 
     given = chapters or sorted((project() / "chapters").glob("*.ipynb"))
     for path in given:
@@ -163,7 +163,7 @@ def exercises(
 
 def register() -> None:
     """Add the commands whose code lives beside what they command."""
-    from cellcount_lib.data.download_cli import download_command
+    from cellcount_lib.data.download_command import download_command
     from cellcount_lib.prediction.command import predict_command
     from cellcount_lib.runs.command import execute_command, run_command, status_command
     from cellcount_lib.tables.command import tables_command

@@ -2,26 +2,13 @@
 
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# The packages whose versions decide a number, in the order a reader would ask for them.
-REPORTED = (
-    "cellcount-book",
-    "torch",
-    "torchvision",
-    "fastai",
-    "kornia",
-    "numpy",
-    "scipy",
-    "scikit-image",
-    "edt",
-    "pandas",
-)
+from cellcount_lib.machine import REPORTED, processor, version
 
 
 @dataclass(frozen=True)
@@ -52,14 +39,6 @@ JOBS = (
 )
 
 
-def version(package: str) -> str | None:
-    """Installed version of a distribution, or None."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def missing_for(job: Job) -> list[str]:
     """What a job lacks on this machine, each with what to do about it."""
     modules = [m for m in job.modules if importlib.util.find_spec(m) is None]
@@ -70,19 +49,6 @@ def missing_for(job: Job) -> list[str]:
         todo.append(f"{', '.join(modules)} (pip install '{target}')")
     todo += [f"the program {p}" for p in programs]
     return todo
-
-
-def processor() -> str:
-    """Model name of the CPU and the cores this process may use."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores"
 
 
 def accelerators() -> list[str]:

@@ -20,9 +20,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cellcount_lib.doctor import REPORTED, processor, version
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
+from cellcount_lib.machine import REPORTED, processor, version
 
 if TYPE_CHECKING:
     import pandas as pd

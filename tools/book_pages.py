@@ -30,7 +30,8 @@ def datasets() -> str:
 
 
 def models() -> str:
-    from cellcount_lib.models import MODELS, build, count_flops, count_parameters, receptive_field
+    from cellcount_lib.models import MODELS, build
+    from cellcount_lib.models.measure import count_flops, count_parameters, receptive_field
 
     published = {
         "c-resunet": "1.7M",
@@ -71,7 +72,7 @@ def _plain(value: object) -> str:
 
 
 def protocols() -> str:
-    from cellcount_lib.protocols import PROTOCOLS
+    from cellcount_lib.scoring.protocols import PROTOCOLS
 
     parts = []
     for p in PROTOCOLS.values():
@@ -128,13 +129,13 @@ def overview(path: Path) -> None:
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
-    from cellcount_lib.baselines import adaptive_threshold
     from cellcount_lib.data.simulate import simulate
-    from cellcount_lib.matching import match
+    from cellcount_lib.methods.baselines import adaptive_threshold
     from cellcount_lib.plots import outline, show_image, show_matches
-    from cellcount_lib.postprocess import postprocess
-    from cellcount_lib.protocols import protocol
-    from cellcount_lib.weightmap import weight_map
+    from cellcount_lib.postprocess.postprocess import postprocess
+    from cellcount_lib.scoring.matching import match
+    from cellcount_lib.scoring.protocols import protocol
+    from cellcount_lib.training.weightmap import weight_map
 
     sample = simulate(OVERVIEW_INDEX)
     ruler = protocol("recommended")

@@ -26,8 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from cellcount_lib.files import write_whole  # noqa: E402
+from cellcount_lib.fingerprint import digest  # noqa: E402
 from cellcount_lib.records import machine, now, versions  # noqa: E402
-from cellcount_lib.runs.identity import digest, source_hash  # noqa: E402
+from cellcount_lib.runs.identity import source_hash  # noqa: E402
 
 MARK = "cellcount"  # key of a notebook's metadata: what its outputs were made from
 PROFILE = "laptop"

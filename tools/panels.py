@@ -19,11 +19,11 @@ sys.path.insert(0, str(ROOT))
 from cellcount_lib.data.datasets import load  # noqa: E402
 from cellcount_lib.data.sample import Sample  # noqa: E402
 from cellcount_lib.files import write_whole  # noqa: E402
-from cellcount_lib.heatmaps import decode, load_heatmaps  # noqa: E402
-from cellcount_lib.inference import enlarged  # noqa: E402
-from cellcount_lib.objects import centroids  # noqa: E402
+from cellcount_lib.inference.heatmaps import decode, load_heatmaps  # noqa: E402
+from cellcount_lib.inference.predict import enlarged  # noqa: E402
 from cellcount_lib.records import read_record  # noqa: E402
 from cellcount_lib.runs.grid import NETWORK, load_grid  # noqa: E402
+from cellcount_lib.scoring.objects import centroids  # noqa: E402
 
 SIZE = (400, 600)
 

@@ -12,16 +12,16 @@ from typing import Any
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.reading import read_all, some
-from cellcount_lib.doctor import processor, version
+from cellcount_lib.data.sample import cell_width
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference import predict
-from cellcount_lib.metrics import pooled
-from cellcount_lib.protocols import protocol
-from cellcount_lib.training.data import cell_width
+from cellcount_lib.inference.model_file import DEFAULT, SHIPPED, load_model, save_model
+from cellcount_lib.inference.predict import predict
+from cellcount_lib.machine import processor, version
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
-from cellcount_lib.training.settings import Training
-from cellcount_lib.weights import DEFAULT, SHIPPED, load_model, save_model
+from cellcount_lib.training.spec import Training
 
 # With the overcrowded nuclei in the training, hundreds to a picture, the cutoff is theirs and the
 # neurons fare worse; the model is measured on them all the same.

@@ -15,13 +15,14 @@ from cellcount_lib.checks import check_positive
 from cellcount_lib.data.cache import kept
 from cellcount_lib.data.fetch.store import data_root, stored_items
 from cellcount_lib.data.folder import RULE, scan_folder
-from cellcount_lib.data.item import Item, Opened, Pixels, Read, read_item
-from cellcount_lib.data.manifest import Manifest, digest, manifest
+from cellcount_lib.data.manifest import Manifest, manifest
 from cellcount_lib.data.patches import open_patches, split_name
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
+from cellcount_lib.data.sources import Opened, Pixels, Read, SampleSource, read_item
 from cellcount_lib.data.splits import parts, seeded_split
 from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.fingerprint import digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class Dataset(Sequence[Sample]):
     split: str
     scale: float
     manifest: Manifest
-    items: tuple[Item, ...] = field(repr=False)
+    items: tuple[SampleSource, ...] = field(repr=False)
     read: Read = field(repr=False)
     identify: Callable[[], str] = field(repr=False)
 
@@ -125,7 +126,7 @@ def load(
 class _FromDisk:
     folder: Path
 
-    def __call__(self, item: Item) -> Pixels:
+    def __call__(self, item: SampleSource) -> Pixels:
         return read_item(self.folder, item)
 
 
@@ -135,7 +136,7 @@ class _Drawn:
     seed: int
     size: tuple[int, int]
 
-    def __call__(self, item: Item) -> Pixels:
+    def __call__(self, item: SampleSource) -> Pixels:
         from cellcount_lib.data.simulate import simulate
 
         def draw() -> Pixels:
@@ -152,7 +153,7 @@ class _Fingerprint:
     """Hash of what is known about the data; of the files themselves where nothing is known."""
 
     known: tuple[str, ...]
-    items: tuple[Item, ...]
+    items: tuple[SampleSource, ...]
     folder: Path | None = None
 
     def __call__(self) -> str:
@@ -160,7 +161,7 @@ class _Fingerprint:
         if self.folder is not None:
             used = sorted({p for item in self.items for p in (item.image, *item.truth)})
             what.append([[path, _sha256(self.folder / path)] for path in used])
-        return digest(what)
+        return digest(what, digits=64)
 
 
 def _sha256(path: Path) -> str:
@@ -168,7 +169,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe(items: Iterable[Item]) -> list[Any]:
+def describe(items: Iterable[SampleSource]) -> list[Any]:
     """Return items as JSON values."""
     return [
         [i.name, i.split, i.image, list(i.truth), i.kind, dict(i.meta), dict(i.options)]
@@ -199,13 +200,13 @@ class _Joined:
 
     parts: tuple[Opened, ...]
 
-    def __call__(self, item: Item) -> Pixels:
+    def __call__(self, item: SampleSource) -> Pixels:
         info, _, read, _ = self.parts[item.options["part"]]
         image, labels, meta = read(item.options["item"])
         return image, labels, meta | {"part": info.name}
 
     def identify(self) -> str:
-        return digest([identify() for _, _, _, identify in self.parts])
+        return digest([identify() for _, _, _, identify in self.parts], digits=64)
 
 
 def _open_joined(name: str, root: str | Path | None) -> Opened:
@@ -254,7 +255,7 @@ def _open_simulated(info: Manifest, style: str) -> Opened:
     names = [f"{index:04d}" for index in range(info.images)]
     rule = info.split
     part = seeded_split(names, seed=rule.seed, val=rule.val, test=rule.test)
-    items = tuple(Item(n, part[n], "", (), "drawn") for n in names)
+    items = tuple(SampleSource(n, part[n], "", (), "drawn") for n in names)
     read = _Drawn(named, info.options["seed"], tuple(size))
     return info, items, read, _Fingerprint((info.identity,), items)
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from cellcount_lib.data.decode import EXTENSIONS
 from cellcount_lib.data.finding import image_files, pair, read_table, some
-from cellcount_lib.data.item import Item
 from cellcount_lib.data.manifest import Manifest, SplitRule
+from cellcount_lib.data.sources import SampleSource
 from cellcount_lib.data.splits import seeded_split, spelled
 from cellcount_lib.errors import DataError
 
@@ -30,7 +30,7 @@ RULE = SplitRule(
 )
 
 
-def scan_folder(folder: Path, manifest: Manifest) -> list[Item]:
+def scan_folder(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """List the samples of a folder dataset; whatever does not fit is an error that names it."""
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with images/ and labels/ or masks/")
@@ -47,7 +47,9 @@ def scan_folder(folder: Path, manifest: Manifest) -> list[Item]:
         kind = "labels" if row.get("label") else "mask"
         truth = row.get("label") or row["mask"]
         items.append(
-            Item(row["id"], split[row["id"]], row["image"], (truth,), kind, _meta(folder, row))
+            SampleSource(
+                row["id"], split[row["id"]], row["image"], (truth,), kind, _meta(folder, row)
+            )
         )
     return items
 

@@ -11,15 +11,15 @@ from typing import Any
 from cellcount_lib.data.finding import find, image_files, pair, read_table, some
 from cellcount_lib.data.folder import scan_folder
 from cellcount_lib.data.images import read_image
-from cellcount_lib.data.item import Item
 from cellcount_lib.data.manifest import Manifest
+from cellcount_lib.data.sources import SampleSource
 from cellcount_lib.data.splits import seeded_split, spelled
 from cellcount_lib.errors import DataError, unknown_name
 
 VERSION = 1  # of what scan returns; a stored index of another version is made anew
 
 
-def scan(folder: Path, manifest: Manifest) -> list[Item]:
+def scan(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """List the samples of an unpacked dataset, in a fixed order."""
     if manifest.layout not in LAYOUTS:
         raise unknown_name(f"layout of {manifest.name}", manifest.layout, LAYOUTS)
@@ -44,7 +44,7 @@ def _known(manifest: Manifest, **meta: Any) -> dict[str, Any]:
     return meta
 
 
-def fnc_v1(folder: Path, manifest: Manifest) -> list[Item]:
+def fnc_v1(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``all_images/images/*.png`` and ``all_masks/masks/*.png`` of the same names.
 
     R21 numbers the images by their place in the sorted list of names and takes 0..251 as labelled
@@ -70,7 +70,7 @@ def fnc_v1(folder: Path, manifest: Manifest) -> list[Item]:
     return items
 
 
-def fnc_v2(folder: Path, manifest: Manifest) -> list[Item]:
+def fnc_v2(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``<colour>/{trainval,test}/{images,ground_truths/masks}``, numbered file names.
 
     Masks without an image that the manifest names (green trainval/128) are left out.
@@ -111,7 +111,7 @@ def _size(path: Path) -> list[int]:
         raise DataError(f"{path}: cannot be read ({error})") from error
 
 
-def sbsst265(folder: Path, manifest: Manifest) -> list[Item]:
+def sbsst265(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``rawimages/*.tif``, ``groundtruth/*.tif`` (labels), ``image_description.csv``.
 
     The table is separated by semicolons and uses decimal commas ("83,6"; also ">=4,<40").
@@ -154,7 +154,7 @@ def sbsst265(folder: Path, manifest: Manifest) -> list[Item]:
     return items
 
 
-def bbbc038(folder: Path, manifest: Manifest) -> list[Item]:
+def bbbc038(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``<id>/images/<id>.png`` (RGBA) and ``<id>/masks/*.png``; fluorescence pictures only."""
     images = sorted(folder.glob("*/images/*.png")) or sorted(folder.glob("*/*/images/*.png"))
     _expect(manifest, folder, len(images))
@@ -181,7 +181,7 @@ def is_fluorescence(path: Path, *, below: int) -> bool:
     return grey and float(np.median(image[..., 0])) < below
 
 
-def bbbc039(folder: Path, manifest: Manifest) -> list[Item]:
+def bbbc039(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``images/*.tif``, ``masks/*.png``, ``metadata/{training,validation,test}.txt``.
 
     The lists name the masks (``*.png``), not the images.
@@ -213,7 +213,7 @@ def bbbc039(folder: Path, manifest: Manifest) -> list[Item]:
     ]
 
 
-def vgg_cells(folder: Path, manifest: Manifest) -> list[Item]:
+def vgg_cells(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``NNNcell.png`` and ``NNNdots.png`` side by side."""
     images = sorted(folder.glob("*cell.png")) or sorted(folder.glob("*/*cell.png"))
     _expect(manifest, folder, len(images))
@@ -226,7 +226,7 @@ def vgg_cells(folder: Path, manifest: Manifest) -> list[Item]:
     first = _split(list(pairs)[:half], manifest)
     options = {"dot_radius": manifest.options["dot_radius"]}
     return [
-        Item(
+        SampleSource(
             name=f"{number}cell",
             split=first.get(number, "test"),
             image=path.relative_to(folder).as_posix(),
@@ -246,12 +246,12 @@ def _item(
     truth: Sequence[Path],
     kind: str,
     meta: dict[str, Any],
-) -> Item:
+) -> SampleSource:
     paths = tuple(path.relative_to(folder).as_posix() for path in truth)
-    return Item(name, split, image.relative_to(folder).as_posix(), paths, kind, meta)
+    return SampleSource(name, split, image.relative_to(folder).as_posix(), paths, kind, meta)
 
 
-LAYOUTS: dict[str, Callable[[Path, Manifest], list[Item]]] = {
+LAYOUTS: dict[str, Callable[[Path, Manifest], list[SampleSource]]] = {
     "fnc-v1": fnc_v1,
     "fnc-v2": fnc_v2,
     "sbsst265": sbsst265,

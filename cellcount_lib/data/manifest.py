@@ -6,7 +6,6 @@ environment variable ``CELLCOUNT_MANIFESTS``. It is then known to ``load`` and t
 download`` by its name. A file there takes precedence over a built-in manifest of the same name.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cellcount_lib.errors import DataError, unknown_name
+from cellcount_lib.fingerprint import digest
 
 BUILT_IN = Path(__file__).parent / "manifests"
 
@@ -79,25 +79,13 @@ class Manifest:
             del what[prose]
         del what["split"]["rule"]
         what["files"] = [[f.name, f.sha256] for f in self.files]
-        return digest(what)
+        return digest(what, digits=64)
 
     @property
     def download_mb(self) -> float | None:
         """Size of all files in MB, None where it is not known."""
         sizes = [f.size / 1e6 if f.size else f.about_mb for f in self.files]
         return sum(s for s in sizes if s) if all(sizes) else None
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of keys.
-
-    Examples
-    --------
-    >>> digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
-    True
-    """
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def names() -> list[str]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cellcount_lib.data.item import Item, Opened, Pixels, Read
-from cellcount_lib.data.manifest import digest
+from cellcount_lib.data.sources import Opened, Pixels, Read, SampleSource
 from cellcount_lib.data.splits import shuffled
 from cellcount_lib.errors import InputError
+from cellcount_lib.fingerprint import digest
 
 SIDE = 128
 HELD_OUT = 2  # patches of every validation and test picture
@@ -29,7 +29,7 @@ class _Cut:
 
     read: Read
 
-    def __call__(self, item: Item) -> Pixels:
+    def __call__(self, item: SampleSource) -> Pixels:
         image, labels, meta = self.read(item.options["item"])
         top, left = patch_corner(labels, item.name)
         window = np.s_[top : top + SIDE, left : left + SIDE]
@@ -47,7 +47,7 @@ class _Identity:
     number: int
 
     def __call__(self) -> str:
-        return digest([self.identify(), "patches", self.number, SIDE, HELD_OUT])
+        return digest([self.identify(), "patches", self.number, SIDE, HELD_OUT], digits=64)
 
 
 def split_name(rest: str) -> tuple[int, str]:
@@ -91,7 +91,7 @@ def open_patches(name: str, number: int, opened: Opened) -> Opened:
     return about, tuple(found), _Cut(read), _Identity(identify, number)
 
 
-def _patch(item: Item, place: int) -> Item:
+def _patch(item: SampleSource, place: int) -> SampleSource:
     return replace(item, name=f"{item.name}#{place}", options={"item": item})
 
 

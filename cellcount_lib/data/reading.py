@@ -1,11 +1,11 @@
 """Read many samples of a dataset in order, by several processes, a few ahead of need."""
 
-import os
 from collections.abc import Iterator, Sequence
 
 from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.splits import shuffled
+from cellcount_lib.machine import cores
 
 
 def some(dataset: Dataset, most: int | None) -> Dataset:
@@ -37,7 +37,7 @@ def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[
     """
     import joblib  # type: ignore[import-untyped]
 
-    jobs = min(jobs or len(os.sched_getaffinity(0)), len(dataset))
+    jobs = min(jobs or cores(), len(dataset))
     if jobs <= 1 or isinstance(dataset, list):
         yield from dataset
         return

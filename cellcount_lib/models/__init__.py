@@ -3,7 +3,7 @@
 Read a network from top to bottom like its figure: `__init__` lists the blocks, `segment` connects
 them (encoder, bottleneck, decoder, head). All return logits; the activation belongs to the loss.
 
->>> import torch
+>>> from cellcount_lib.models.measure import count_parameters
 >>> model = build("c-resunet")
 >>> count_parameters(model)
 1707287
@@ -22,7 +22,6 @@ from torch import nn
 from cellcount_lib.errors import unknown_name
 from cellcount_lib.models.base import BN_MOMENTUM, ModelConfig, SegmentationModel
 from cellcount_lib.models.fcn import FCN
-from cellcount_lib.models.measure import count_flops, count_parameters, receptive_field
 from cellcount_lib.models.resunet import ResUnet
 from cellcount_lib.models.unet import Unet
 
@@ -31,10 +30,7 @@ __all__ = [
     "ModelConfig",
     "SegmentationModel",
     "build",
-    "count_flops",
-    "count_parameters",
     "from_config",
-    "receptive_field",
 ]
 
 MODELS: dict[str, Callable[[ModelConfig], SegmentationModel]] = {

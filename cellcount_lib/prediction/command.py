@@ -50,12 +50,12 @@ def predict_command(
     from tqdm import tqdm
 
     from cellcount_lib.checks import check_positive
-    from cellcount_lib.inference import choose_device, choose_precision
+    from cellcount_lib.inference.model_file import load_model, tensor_digest
+    from cellcount_lib.inference.predict import choose_device, choose_precision
     from cellcount_lib.prediction.reading import parse_channels
     from cellcount_lib.prediction.run import Settings, find_sources, predict_files
     from cellcount_lib.progress import watched
-    from cellcount_lib.protocols import protocol as named
-    from cellcount_lib.weights import digest, load_model
+    from cellcount_lib.scoring.protocols import protocol as named
 
     for name, value in (("--pixel-size", pixel_size), ("--cell-size", cell_size)):
         if value is not None:
@@ -68,7 +68,7 @@ def predict_command(
     sources = find_sources(paths, out=out)
     trained = load_model(model)
     settings = Settings(
-        model=f"{Path(model).name} {digest(trained.model.state_dict())[:12]}",
+        model=f"{Path(model).name} {tensor_digest(trained.model.state_dict())[:12]}",
         channels=chosen,
         pixel_size_um=pixel_size,
         cell_px=cell_size,

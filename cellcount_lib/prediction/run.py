@@ -22,10 +22,10 @@ from typing import Any
 from cellcount_lib.data.decode import EXTENSIONS
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference import magnified, predict
+from cellcount_lib.inference.model_file import TrainedModel
+from cellcount_lib.inference.predict import magnified, predict
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
 from cellcount_lib.prediction.reading import Plane, pixel_size, read_planes
-from cellcount_lib.weights import TrainedModel
 
 RESULTS = 3  # version of what a JSON file holds; an older one is computed again
 COLUMNS = (

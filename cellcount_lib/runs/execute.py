@@ -15,8 +15,9 @@ from typing import Any
 
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.files import write_whole
+from cellcount_lib.fingerprint import digest
 from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, write_record
-from cellcount_lib.runs.identity import chapter_hash, code_hashes, decisive, digest
+from cellcount_lib.runs.identity import chapter_hash, code_hashes, decisive
 
 OWNER = "CELLCOUNT_OWNER"  # process that started the runs: with it, they end
 THREADS = "CELLCOUNT_THREADS"  # of one run

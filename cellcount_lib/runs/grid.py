@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 
 from cellcount_lib.errors import DataError, InputError, unknown_name
-from cellcount_lib.runs.identity import decisive, digest
-from cellcount_lib.runs.scoring import OF_A_RUN, Scoring
-from cellcount_lib.training.settings import Training
+from cellcount_lib.fingerprint import digest
+from cellcount_lib.methods.score import OF_A_RUN, Scoring
+from cellcount_lib.runs.identity import decisive
+from cellcount_lib.training.spec import Training
 
 NETWORK, WITHOUT = "03_one_experiment", "scoring_without_training"
 GRID_KEYS = {"title", "note", "published", "base", "seeds", "columns", "rows"}

@@ -66,12 +66,6 @@ def decisive(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in parameters.items() if k not in LATER or v != LATER[k]}
 
 
-def digest(value: Any) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a JSON value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 @lru_cache(maxsize=1)
 def code_hashes() -> dict[str, str]:
     """Return a hash for every module that decides numbers, by its path in the library."""

@@ -21,10 +21,11 @@ from typing import Any
 from cellcount_lib.data.cache import VARIABLE as CACHE
 from cellcount_lib.errors import InputError
 from cellcount_lib.files import write_whole
+from cellcount_lib.fingerprint import digest
+from cellcount_lib.machine import cores
 from cellcount_lib.records import NOTEBOOK, RECORD
 from cellcount_lib.runs.execute import OWNER, THREADS, own_mark
 from cellcount_lib.runs.grid import Run, project
-from cellcount_lib.runs.identity import digest
 from cellcount_lib.runs.status import State, chapter_of
 
 PLANS = ".plans"
@@ -114,7 +115,7 @@ def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None)
     if slurm is None and jobs is not None:
         environment[OWNER] = own_mark()
         # Runs beside each other share the cores; threads that wait for each other's cores crawl.
-        share = max(1, len(os.sched_getaffinity(0)) // jobs)
+        share = max(1, cores() // jobs)
         environment[THREADS] = os.environ.get("OMP_NUM_THREADS") or str(share)
     log = plan.with_suffix(".log")
     with log.open("w") as file, _ended(command, environment, file) as process:

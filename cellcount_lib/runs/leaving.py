@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
-from cellcount_lib.metrics import pooled
-from cellcount_lib.protocols import protocol
 from cellcount_lib.records import IMAGES, Record, write_record
 from cellcount_lib.runs.execute import identity_of
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, project
-from cellcount_lib.training.settings import Training
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.training.spec import Training
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellcount_lib.runs.scoring import Scored, Scoring
+    from cellcount_lib.methods.score import Scored, Scoring
     from cellcount_lib.training.data import Data
     from cellcount_lib.training.result import Result
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
-from cellcount_lib.metrics import pooled
-from cellcount_lib.protocols import protocol
 from cellcount_lib.records import NOTEBOOK, Record
 from cellcount_lib.runs.grid import Grid
 from cellcount_lib.runs.status import State, states
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Results:
     Attributes
     ----------
     runs : DataFrame
-        `RUN_COLUMNS`, then every score of `metrics.pooled` and ``mae_objects``.
+        `RUN_COLUMNS`, then every score of `pooling.pooled` and ``mae_objects``.
     images : DataFrame
         ``run`` and the per-picture rows of `protocols.Protocol.score`.
     missing : list of str
@@ -120,7 +120,7 @@ def public_name(dataset: str) -> str:
 
 
 def _code(record: Record) -> str:
-    from cellcount_lib.runs.identity import digest
+    from cellcount_lib.fingerprint import digest
 
     return digest(dict(record.identity["code"]))[:12]
 

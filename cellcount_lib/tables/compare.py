@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.metrics import statistic
-from cellcount_lib.protocols import protocol
-from cellcount_lib.stats import holm
+from cellcount_lib.scoring.pooling import statistic
+from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.scoring.stats import holm
 
 if TYPE_CHECKING:
     import pandas as pd

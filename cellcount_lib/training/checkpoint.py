@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from cellcount_lib.errors import DataError
+from cellcount_lib.inference.model_file import read_tensors, tensor_digest, write_tensors
 from cellcount_lib.training.fast import Callback
-from cellcount_lib.weights import digest, read_tensors, write_tensors
 
 FORMAT = "cellcount-checkpoint/1"
 
@@ -101,7 +101,7 @@ def restore_state(learn: Any, tensors: Mapping[str, Tensor], about: Mapping[str,
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write a checkpoint, whole or not at all."""
     text = json.dumps(about)
-    mark = digest(tensors, text)
+    mark = tensor_digest(tensors, text)
     write_tensors(path, tensors, {"format": FORMAT, "about": text, "sha256": mark})
 
 
@@ -116,7 +116,7 @@ def read_checkpoint(
         raise DataError(f"{error}; {advice}") from error
     if header.get("format") != FORMAT:
         raise DataError(f"{path}: expected a checkpoint of this project ({FORMAT}); {advice}")
-    if header.get("sha256") != digest(tensors, header["about"]):
+    if header.get("sha256") != tensor_digest(tensors, header["about"]):
         raise DataError(f"{path}: its content does not match its checksum, it is damaged; {advice}")
     about: dict[str, Any] = json.loads(header["about"])
     wanted = json.loads(json.dumps(dict(settings)))  # tuples become lists, as in the file

@@ -60,7 +60,7 @@ def train_command(
     from cellcount_lib.progress import watched
     from cellcount_lib.training.result import finished
     from cellcount_lib.training.run import train
-    from cellcount_lib.training.settings import Training
+    from cellcount_lib.training.spec import Training
 
     training = Training(
         dataset=dataset,

@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from cellcount_lib.data.crops import PLACES, Crops, artifact_places, grid_places
 from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
-from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.sample import Sample, cell_width
 from cellcount_lib.errors import DataError
-from cellcount_lib.formulations import formulation
-from cellcount_lib.protocols import CELL_PX
+from cellcount_lib.inference.formulations import formulation
+from cellcount_lib.scoring.protocols import CELL_PX
+from cellcount_lib.training.crops import PLACES, Crops, artifact_places, grid_places
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import profile
-from cellcount_lib.training.settings import Training
+from cellcount_lib.training.spec import Training
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +40,7 @@ class Data:
     val_set, test_set : sequence of Sample
         At full size, to choose the cutoff and to score; there may be no test pictures.
     scale, protocol_scale, cell_px, pixel_size_um : float
-        See `weights.ModelInfo`.
+        See `model_file.ModelInfo`.
     fingerprint : str
         Of the dataset.
     """
@@ -133,23 +131,6 @@ def held(data: Data) -> Data:
     """
     test = None if data.test_set is None else list(read_all(data.test_set))
     return replace(data, val_set=list(read_all(data.val_set)), test_set=test)
-
-
-def cell_width(samples: Sequence[Sample]) -> float:
-    """Return the width of the median cell: the diameter of the circle of its area.
-
-    Examples
-    --------
-    >>> labels = np.zeros((40, 40), np.int32)
-    >>> labels[5:35, 5:35] = 7
-    >>> round(cell_width([Sample(np.zeros((40, 40, 3), np.uint8), labels, {})]), 2)  # of 900 pixels
-    33.85
-    """
-    areas = np.concatenate([np.bincount(s.labels.reshape(-1))[1:] for s in samples])
-    areas = areas[areas > 0]
-    if areas.size == 0:
-        raise DataError("training pictures: expected at least one labelled cell, found none")
-    return float(2 * np.sqrt(np.median(areas) / np.pi))
 
 
 def make_batches(

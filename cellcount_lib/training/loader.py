@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cellcount_lib.data.augment import Augmentation
-from cellcount_lib.data.crops import Crops, Places
 from cellcount_lib.errors import InputError
 from cellcount_lib.seeds import derived_seed
+from cellcount_lib.training.augment import Augmentation
+from cellcount_lib.training.crops import Crops, Places
 
 Batch = tuple[Tensor, ...]
 """image float32 (N, 3, S, S) in [0, 1], mask uint8 (N, 1, S, S), and weights if there are any."""

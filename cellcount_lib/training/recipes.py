@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from cellcount_lib.data.augment import Augmentation
 from cellcount_lib.errors import unknown_name
+from cellcount_lib.training.augment import Augmentation
 
 VALLEY = "valley"
 
@@ -39,7 +39,7 @@ class Recipe:
     weight_map : bool
         Whether the loss is weighted by maps of this study (can be switched per run).
     sampling : {"grid", "random", "cells"}
-        Where crops come from, see `data.crops`.
+        Where crops come from, see `training.crops`.
     epochs, batch : int
         At full length.
     augmentation : Augmentation

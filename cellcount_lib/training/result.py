@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
-from cellcount_lib.evaluation import Ruler, heatmaps
 from cellcount_lib.files import write_whole
-from cellcount_lib.formulations import formulation
-from cellcount_lib.heatmaps import Kept, save_heatmaps
+from cellcount_lib.inference.evaluation import Ruler, heatmaps
+from cellcount_lib.inference.formulations import formulation
+from cellcount_lib.inference.heatmaps import Kept, save_heatmaps
+from cellcount_lib.inference.model_file import MODEL, ModelInfo, save_model
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.plots import history_figure
-from cellcount_lib.protocols import protocol
+from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.checkpoint import differences
 from cellcount_lib.training.data import Data
-from cellcount_lib.training.settings import Training
-from cellcount_lib.weights import MODEL, ModelInfo, save_model
+from cellcount_lib.training.spec import Training
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellcount_lib.training.run import Prepared
+    from cellcount_lib.training.prepare import Prepared
 
 
 @dataclass(frozen=True, eq=False)

@@ -208,7 +208,7 @@ def test_code_can_be_copied(visit):
 def test_tables_of_the_pages_are_those_of_the_library(visit):
     from cellcount_lib.data.manifest import names
     from cellcount_lib.losses import PRESETS
-    from cellcount_lib.protocols import PROTOCOLS
+    from cellcount_lib.scoring.protocols import PROTOCOLS
 
     def first_column(name: str) -> list[str]:
         cells = visit(name).locator("article tbody tr td:first-child").all_inner_texts()
@@ -264,7 +264,7 @@ def test_the_book_is_printed_with_solutions_open(site, tmp_path):
 
 
 def test_committed_tables_belong_to_the_simulator_that_is_committed():
-    from cellcount_lib.data.simulator.calibration import source_hash
+    from cellcount_lib.methods.calibration import source_hash
 
     head = (ROOT / "results" / "calibration.csv").read_text().splitlines()[0]
     assert source_hash() in head, "results/ is stale: run `make report`"

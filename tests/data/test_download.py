@@ -865,7 +865,7 @@ def test_mistakes_are_one_sentence(tmp_path, arguments, says):
 
 def test_both_commands_are_one_function():
     from cellcount_lib.cli import app
-    from cellcount_lib.data.download_cli import download_command
+    from cellcount_lib.data.download_command import download_command
 
     assert download_command in [c.callback for c in app.registered_commands]
 

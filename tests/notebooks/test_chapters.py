@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cellcount_lib.exercises import exercise_cells
-from cellcount_lib.metrics import pooled
-from cellcount_lib.protocols import PROTOCOLS
+from cellcount_lib.methods.score import METHODS, OF_A_RUN, Scoring
 from cellcount_lib.records import as_json, read_record
 from cellcount_lib.runs.execute import Job, _parameter_names, execute
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, project
-from cellcount_lib.runs.scoring import METHODS, OF_A_RUN, Scoring
 from cellcount_lib.runs.status import states
-from cellcount_lib.training.settings import Training
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import PROTOCOLS
+from cellcount_lib.teaching.exercises import exercise_cells
+from cellcount_lib.training.spec import Training
 from tests.discs import write_dataset
 
 ROOT = project()

@@ -71,7 +71,8 @@ def test_the_set_up_cell_installs_and_says_so_and_results_are_found(bare, wheels
     use = "from cellcount_lib.tables.committed import committed, table\n"
     use += "import cellcount_lib; print(cellcount_lib.__file__)\n"
     use += "print(committed()); t = table('table1'); print(len(t.results.runs), len(t.published))\n"
-    use += "from cellcount_lib.weights import load_model; print(load_model().info.protocol)\n"
+    use += "from cellcount_lib.inference.model_file import load_model\n"
+    use += "print(load_model().info.protocol)\n"
     done = run(bare, use, tmp_path, wheels)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

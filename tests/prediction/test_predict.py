@@ -18,9 +18,9 @@ from PIL import Image
 
 from cellcount_lib.data.images import write_png
 from cellcount_lib.errors import InputError, WriteError
+from cellcount_lib.inference.model_file import ModelInfo, TrainedModel, load_model, save_model
 from cellcount_lib.models import build
 from cellcount_lib.prediction.run import Settings, find_sources, predict_files
-from cellcount_lib.weights import ModelInfo, TrainedModel, load_model, save_model
 from tests.discs import draw
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -343,7 +343,7 @@ def test_more_objects_than_sixteen_bits_hold():
 
 
 def test_the_model_made_by_hand_is_what_it_says(model_file):
-    from cellcount_lib.inference import heatmap
+    from cellcount_lib.inference.predict import heatmap
 
     trained = load_model(model_file)
     assert isinstance(trained, TrainedModel)

@@ -4,10 +4,9 @@ import pytest
 import yaml
 
 from cellcount_lib.errors import CellcountError, DataError, InputError
-from cellcount_lib.extras import EXTRAS
+from cellcount_lib.fingerprint import digest
 from cellcount_lib.losses import PRESETS
-from cellcount_lib.metrics import pooled
-from cellcount_lib.protocols import protocol
+from cellcount_lib.methods.score import METHODS, OF_A_RUN, Scoring
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid, project
 from cellcount_lib.runs.identity import (
     LATER,
@@ -15,11 +14,11 @@ from cellcount_lib.runs.identity import (
     chapter_hash,
     code_hashes,
     decisive,
-    digest,
     source_hash,
 )
-from cellcount_lib.runs.scoring import METHODS, OF_A_RUN, Scoring
-from cellcount_lib.training.settings import Training
+from cellcount_lib.scoring.pooling import EXTRAS, pooled
+from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.training.spec import Training
 
 BASE = {
     "title": "T",

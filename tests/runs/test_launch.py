@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.quick_project import GRID, make_project
 from cellcount_lib.errors import InputError
+from cellcount_lib.machine import cores
 from cellcount_lib.records import read_record
 from cellcount_lib.runs.execute import Job, check_parameters, execute, reason, take_threads
 from cellcount_lib.runs.grid import load_grid
@@ -97,7 +98,7 @@ def test_everything_once_then_nothing(place):
     assert again.stdout.count("(collapsed)") == 1
 
 
-CORES = len(os.sched_getaffinity(0))
+CORES = cores()
 
 
 @pytest.mark.parametrize(("asked", "jobs", "used"), [("", 1, CORES), ("", CORES, 1), ("5", 1, 5)])

@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks.quick_project import make_project
 from cellcount_lib.errors import DataError
-from cellcount_lib.metrics import pooled
 from cellcount_lib.runs.grid import NETWORK, Grid, Row, Run
+from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.tables import compare
 from cellcount_lib.tables.collect import (
     Results,

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cellcount_lib import losses
-from cellcount_lib.data.augment import Augmentation
-from cellcount_lib.data.crops import Crops, cell_places, grid_places
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.models import build
+from cellcount_lib.training.augment import Augmentation
+from cellcount_lib.training.crops import Crops, cell_places, grid_places
 from cellcount_lib.training.fast import Callback
 from cellcount_lib.training.learner import find_lr, fit, make_learner
 from cellcount_lib.training.loader import Batches

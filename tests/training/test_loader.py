@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from cellcount_lib.data.augment import Augmentation
-from cellcount_lib.data.crops import Crops, cell_places, grid_places
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
+from cellcount_lib.training.augment import Augmentation
+from cellcount_lib.training.crops import Crops, cell_places, grid_places
 from cellcount_lib.training.loader import Batches
 from tests.discs import draw
 

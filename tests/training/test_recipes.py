@@ -6,7 +6,7 @@ from cellcount_lib.errors import InputError
 from cellcount_lib.losses import names
 from cellcount_lib.training.profiles import PROFILES, profile
 from cellcount_lib.training.recipes import RECIPES, recipe
-from cellcount_lib.training.settings import Training
+from cellcount_lib.training.spec import Training
 
 
 def test_the_published_recipes_say_what_the_studies_say():

@@ -19,17 +19,17 @@ from torch import nn
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
-from cellcount_lib.evaluation import Ruler
-from cellcount_lib.inference import heatmap
-from cellcount_lib.metrics import pooled
+from cellcount_lib.inference.evaluation import Ruler
+from cellcount_lib.inference.model_file import ModelInfo, load_model, save_model
+from cellcount_lib.inference.predict import heatmap
 from cellcount_lib.models import build
-from cellcount_lib.protocols import protocol
-from cellcount_lib.training import settings
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.training import spec as settings
 from cellcount_lib.training.recipes import recipe
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
-from cellcount_lib.training.settings import Training
-from cellcount_lib.weights import ModelInfo, load_model, save_model
+from cellcount_lib.training.spec import Training
 from tests.discs import write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]

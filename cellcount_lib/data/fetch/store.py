@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cellcount_lib.data.item import Item
 from cellcount_lib.data.manifest import Manifest
+from cellcount_lib.data.sources import SampleSource
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 
@@ -57,7 +57,7 @@ def write_records(
     folder: Path,
     *,
     manifest: Manifest,
-    items: list[Item],
+    items: list[SampleSource],
     files: Mapping[str, str],
     receipt: dict[str, Any],
 ) -> None:
@@ -82,7 +82,7 @@ def write_records(
     write_json(folder / RECEIPT, receipt)
 
 
-def stored_items(folder: Path, manifest: Manifest) -> tuple[list[Item], list[str]]:
+def stored_items(folder: Path, manifest: Manifest) -> tuple[list[SampleSource], list[str]]:
     """Return the samples of a downloaded dataset, and the checksums of the archives it came from.
 
     The index that the download wrote is used while the manifest still decides the same things;
@@ -95,7 +95,7 @@ def stored_items(folder: Path, manifest: Manifest) -> tuple[list[Item], list[str
         archives = sorted(file["sha256"] for file in receipt["files"])
         if (index["version"], index["manifest"]) != (VERSION, manifest.identity):
             return scan(folder, manifest), archives
-        return [Item(**{**i, "truth": tuple(i["truth"])}) for i in index["items"]], archives
+        return [SampleSource(**{**i, "truth": tuple(i["truth"])}) for i in index["items"]], archives
     except (TypeError, KeyError) as error:
         raise DataError(
             f"{folder}: its {RECEIPT} or {INDEX} is damaged ({error!r}); "

@@ -1,0 +1,95 @@
+"""A trained network on pictures of another kind: nothing is learned, little or nothing is adapted.
+
+The cutoff is the one from home: chosen on the validation pictures that the network grew up with,
+under the protocol that the new pictures are scored by. What else is brought closer to home has a
+name each (`harmonise.STEPS`).
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cellcount_lib.data.reading import read_all, some
+from cellcount_lib.errors import DataError
+from cellcount_lib.files import write_whole
+from cellcount_lib.fingerprint import digest
+from cellcount_lib.inference.evaluation import Ruler, heatmaps
+from cellcount_lib.inference.heatmaps import load_heatmaps
+from cellcount_lib.inference.model_file import MODEL, load_model
+from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
+from cellcount_lib.records import RECORD, read_record
+from cellcount_lib.training.data import MEASURED, FullSize, full_size
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def apply(
+    run: Path,
+    parts: FullSize,
+    ruler: Ruler,
+    *,
+    names: Sequence[str] = (),
+    root: Path | None = None,
+) -> tuple["pd.DataFrame", float]:
+    """Score the test pictures of a dataset with the network of a run.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    parts : FullSize
+        The new pictures.
+    ruler : Ruler
+        At their scale.
+    names : sequence of str
+        Steps of `harmonise.STEPS`.
+    root : Path, optional
+        Folder of the datasets.
+
+    Returns
+    -------
+    DataFrame
+        One row per picture.
+    float
+        The cutoff.
+    """
+    if not (run / MODEL).exists():
+        raise DataError(f"{run}: expected the model of a run there, found none")
+    assert parts.test is not None
+    trained = load_model(run / MODEL)
+    ruler = replace(ruler, protocol=trained.info.ruler(ruler.protocol.name))
+    home = _home(run, ruler, root=root)
+    away = measure(list(read_all(some(parts.train, MEASURED))))
+    change = Harmonisation(tuple(names), Look(**home["look"]), away)
+    scale = round(trained.info.scale * change.magnification, 3)
+    cutoff = float(home["cutoff"])
+    if "cutoff" in names:
+        kept, labels = heatmaps(trained.model, Harmonised(parts.val, change), scale=scale)
+        cutoff = ruler.choose_cutoff(kept, labels)[0].cutoff
+    kept, labels = heatmaps(trained.model, Harmonised(parts.test, change), scale=scale)
+    return ruler.score(kept, labels, cutoff).drop(columns="cutoff"), cutoff
+
+
+def _home(run: Path, ruler: Ruler, *, root: Path | None) -> dict[str, Any]:
+    """Look of the pictures that a network grew up with, and its cutoff there; kept for later."""
+    record = read_record(run / RECORD)
+    path = run / f"home-{ruler.protocol.name}.json"
+    mark = digest([record.identity, record.finished])
+    if path.exists():
+        kept: dict[str, Any] = json.loads(path.read_text())
+        if kept.get("of") == mark:
+            return kept
+    asked = record.parameters
+    parts = full_size(
+        asked["dataset"], asked["profile"], protocol_scale=asked["protocol_scale"], root=root
+    )
+    labels = {s.meta["name"]: s.labels for s in read_all(parts.val)}
+    at_home = Ruler(ruler.protocol, parts.protocol_scale, ruler.jobs)
+    choice, _ = at_home.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), labels)
+    look = measure(list(read_all(some(parts.train, MEASURED))))
+    found = {"of": mark, "cutoff": choice.cutoff, "look": look._asdict()}
+    write_whole(path, json.dumps(found))
+    return found

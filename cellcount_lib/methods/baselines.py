@@ -1,0 +1,256 @@
+"""What any method has to beat, and what none can: baselines without training, controls, the oracle.
+
+- Adaptive threshold (S0, S3's companion table): each image is cut at its own intensity quantile,
+  one quantile for all images, tuned on validation images.
+- Otsu + watershed: the method of every image-analysis course.
+- Controls that look at no image: predict zero, predict the mean count.
+- The oracle: the true mask through post-processing and matching. What is missing to a perfect score
+  is lost by the protocol, not by a model.
+
+Intensity is that of the brightest channel of a pixel. No source says which grey was used; a stain
+shines in its own colour, which luminance would weigh unevenly (a blue nucleus by 7%).
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from cellcount_lib.checks import check_positive
+from cellcount_lib.data.sample import Sample, brightness
+from cellcount_lib.errors import InputError
+from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.scoring.counting import CountingErrors, counting_errors
+from cellcount_lib.scoring.cutoff import Choice, choose
+from cellcount_lib.scoring.protocols import Protocol
+from cellcount_lib.scoring.sweeps import sweep, sweep_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Around the published choice, 0.994 (S0 Table 5.1): 0.980, 0.981, ..., 0.999.
+QUANTILES = tuple(round(0.98 + 0.001 * i, 3) for i in range(20))
+
+
+class TunedQuantile(NamedTuple):
+    """The quantile chosen on validation images, and the sweep it was chosen from."""
+
+    choice: Choice
+    curve: "pd.DataFrame"
+
+
+def intensity_rank(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Share of the image's pixels that are darker than this one: a heatmap made of intensity alone.
+
+    Cut at a quantile it gives the adaptive threshold, so all that is made for heatmaps (sweeps,
+    protocols, curves) applies to the baseline.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        In [0, 1). Equal pixels are equal; an image of one intensity is 0 everywhere.
+
+    Examples
+    --------
+    >>> image = np.array([[10, 10, 20, 90]], np.uint8)[..., None].repeat(3, axis=2)
+    >>> intensity_rank(image)
+    array([[0.  , 0.  , 0.5 , 0.75]], dtype=float32)
+    """
+    grey = brightness(image)
+    count = np.bincount(grey.ravel(), minlength=256)
+    darker = np.cumsum(count) - count
+    rank: NDArray[np.float32] = (darker / grey.size).astype(np.float32)[grey]
+    return rank
+
+
+def adaptive_threshold(image: NDArray[np.uint8], quantile: float) -> NDArray[np.bool_]:
+    """Mask of the pixels that are brighter than a share `quantile` of the image.
+
+    At most a share 1 - quantile is foreground, less where many pixels are equal, none in an image
+    of one intensity. An image without cells has its brightest pixels marked nevertheless: what
+    keeps them from being counted is that post-processing drops small objects.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    quantile : float
+        In [0, 1); 0.994 in S0.
+
+    Taught in: 06_threshold_and_ruler.
+
+    Examples
+    --------
+    >>> image = np.array([[10, 10, 20, 90]], np.uint8)[..., None].repeat(3, axis=2)
+    >>> adaptive_threshold(image, 0.6)
+    array([[False, False, False,  True]])
+    """
+    if not 0 <= quantile < 1:
+        raise InputError(f"quantile: expected a number in [0, 1), found {quantile!r}")
+    return intensity_rank(image) > float(quantile)
+
+
+def tune_adaptive_threshold(
+    samples: Sequence[Sample],
+    protocol: Protocol,
+    quantiles: Sequence[float] = QUANTILES,
+    *,
+    scale: float = 1.0,
+    jobs: int = 1,
+) -> TunedQuantile:
+    """Choose the quantile of `adaptive_threshold` with the highest F1 on validation images.
+
+    Highest F1 (argmax) whatever rule the protocol has for heatmaps: the knee stands for confidence,
+    of which an intensity has none.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Validation images; read once.
+    protocol : Protocol
+        Its post-processing and matching are used.
+    quantiles : sequence of float
+        Rising, in [0, 1).
+    scale, jobs
+        As in `sweeps.sweep`.
+
+    Returns
+    -------
+    TunedQuantile
+        `choice.cutoff` is the quantile.
+    """
+    images, labels = itertools.tee(samples)
+    heatmaps = (intensity_rank(s.image) for s in images)
+    truth = (s.labels for s in labels)
+    curve = sweep(heatmaps, truth, protocol, quantiles, scale=scale, jobs=jobs)
+    return TunedQuantile(choose(curve, "argmax"), curve)
+
+
+def otsu_mask(
+    image: NDArray[np.uint8], *, sigma: float = 2.0, scale: float = 1.0
+) -> NDArray[np.bool_]:
+    """Mask of the pixels above Otsu's threshold, after a Gaussian blur.
+
+    Otsu's threshold splits the histogram into two classes whatever there is to split. Where cells
+    are rare (0.6% of the pixels) it may fall into the background, and it does in an image without
+    cells: half of the noise becomes foreground. The blur joins that into dozens of patches instead
+    of thousands of specks, but an empty image still gets objects; that is a property of the method,
+    and a reason why the baseline is shown. Only an image of one intensity has an empty mask.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    sigma : float
+        Of the blur, in pixels of scale 1.
+    scale : float
+        Of the image against the original.
+
+    References
+    ----------
+    Otsu (1979), "A threshold selection method from gray-level histograms", IEEE SMC 9:62.
+    """
+    from skimage.filters import threshold_otsu
+
+    sigma = check_positive("sigma", sigma) * check_positive("scale", scale)
+    grey = ndimage.gaussian_filter(brightness(image).astype(np.float32), sigma)
+    if np.ptp(grey) < 1e-3:  # rounding of the blur, not intensity
+        return np.zeros(grey.shape, bool)
+    mask: NDArray[np.bool_] = grey > threshold_otsu(grey)
+    return mask
+
+
+def otsu_watershed(
+    image: NDArray[np.uint8],
+    settings: PostprocessSettings | str = POSTPROCESS["recommended"],
+    *,
+    sigma: float = 2.0,
+    scale: float = 1.0,
+) -> NDArray[np.int32]:
+    """Otsu's threshold, then the watershed of the distance transform: labels int32 (H, W).
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+    settings : PostprocessSettings or str
+        For a score under a protocol, `protocol.postprocess`.
+    sigma, scale
+        As in `otsu_mask`.
+
+    Examples
+    --------
+    >>> y, x = np.ogrid[:80, :80]
+    >>> cell = ((y - 40) ** 2 + (x - 40) ** 2 < 400) * np.uint8(100)
+    >>> int(otsu_watershed(np.stack([cell] * 3, axis=2)).max())
+    1
+    """
+    return postprocess(otsu_mask(image, sigma=sigma, scale=scale), settings, scale=scale)
+
+
+def predict_zero(n_true: ArrayLike, *, mpe: str = "released2023") -> CountingErrors:
+    """Counting errors of a method that always answers 0; its MAE is the mean count.
+
+    Examples
+    --------
+    >>> predict_zero([4, 0, 8]).mae
+    4.0
+    """
+    return predict_constant(n_true, 0, mpe=mpe)
+
+
+def predict_mean(
+    n_true: ArrayLike, n_train: ArrayLike, *, mpe: str = "released2023"
+) -> CountingErrors:
+    """Counting errors of a method that always answers the mean count of the training images.
+
+    Its R2 is 0 when the test mean equals the training mean, and below 0 otherwise.
+
+    Examples
+    --------
+    >>> predict_mean([4, 0, 8], n_train=[2, 6]).r2
+    0.0
+    """
+    counts = np.asarray(n_train, np.float64)
+    if counts.size == 0 or not np.isfinite(counts).all():
+        raise InputError(f"n_train: expected counts of at least one image, found {n_train!r}")
+    return predict_constant(n_true, float(counts.mean()), mpe=mpe)
+
+
+def predict_constant(
+    n_true: ArrayLike, count: float, *, mpe: str = "released2023"
+) -> CountingErrors:
+    """Counting errors of a method that always answers `count`."""
+    return counting_errors(n_true, np.full(np.shape(n_true), float(count)), mpe=mpe)
+
+
+def oracle(
+    true_labels: Iterable[NDArray[np.integer]],
+    protocol: Protocol,
+    *,
+    images: Sequence[str] | None = None,
+    scale: float = 1.0,
+    jobs: int = 1,
+) -> "pd.DataFrame":
+    """Per-image rows of a model whose heatmap is the true mask: what a perfect mask has.
+
+    Touching cells that post-processing cannot part, and cells smaller than its smallest object, are
+    lost to any model that predicts a mask.
+
+    Parameters
+    ----------
+    true_labels : iterable of int arrays, shape (H, W)
+    protocol : Protocol
+    images, scale, jobs
+        As in `sweeps.sweep_rows`.
+
+    Taught in: 06_threshold_and_ruler.
+    """
+    first, second = itertools.tee(true_labels)
+    heatmaps = ((np.asarray(labels) > 0).astype(np.float32) for labels in first)
+    rows = sweep_rows(heatmaps, second, protocol, [0.5], images=images, scale=scale, jobs=jobs)
+    return rows.drop(columns="cutoff")

@@ -1,0 +1,323 @@
+"""A protocol: everything between a heatmap and a score, under one name.
+
+Two studies, or two papers about the same pictures, cannot be compared by their F1 alone: how the
+cutoff was chosen, how objects were cleaned and split, what counts as found and what as the count
+all change the number. A protocol freezes these choices, and no score is shown without its name.
+
+What the released evaluations do, beyond the tables of the papers (R21, R23, read for facts):
+
+- ``morelli2021``: true objects are the 4-connected components of the true mask, so touching cells
+  count as one on the true side, while predictions are split.
+- ``clissa2023``: true objects are 8-connected components. Its counts are not counts:
+  Predicted_count = TP + FN of the distance rule, which is the number of *true* objects, and
+  Target_count = TP of the IoU rule + FN of the distance rule. The published counting error is thus
+  TP(distance) - TP(IoU) per picture: how many cells were found by their centre but not by their
+  outline. **A model that predicts nothing has TP = 0 twice, and so a counting error of exactly 0**;
+  the zeros of collapsed runs in the published mean (1.220 for Focal Tversky) come from this rule.
+- ``clissa2023-corrected`` differs in one thing: the count is the number of predicted objects.
+
+Taught in: 06_threshold_and_ruler
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cellcount_lib.checks import check_heatmap, check_labels, check_positive, check_same_shape
+from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.scoring.instances import instance_columns
+from cellcount_lib.scoring.matching import match
+from cellcount_lib.scoring.pixels import pixel_columns
+
+CUTOFFS: tuple[float, ...] = tuple(round(0.5 + 0.025 * i, 3) for i in range(20))
+"""0.5 to 0.975 in steps of 0.025 (S3)."""
+CELL_PX = 38.0
+"""Width of the cells, in pixels, for which the sizes and distances of the protocols are made."""
+CELL_AREA = round(math.pi / 4 * CELL_PX**2)
+"""Pixels of such a cell."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A matching rule with its threshold; `name` marks its columns in a row of scores."""
+
+    name: str
+    rule: str
+    threshold: float
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether the threshold is in pixels, and so follows the image's scale."""
+        return not self.rule.endswith("iou")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a heatmap becomes a score.
+
+    Attributes
+    ----------
+    name, description, source : str
+    threshold_rule : str
+        How the cutoff is chosen on validation pictures: "knee", "argmax", "max-mcc" or "fixed".
+    cutoffs : tuple of float
+        The grid it is chosen from; a single number where it is fixed.
+    postprocess : PostprocessSettings
+    primary : Matching
+        Gives tp, fp, fn of a row.
+    further : tuple of Matching
+        Reported beside it, as tp_NAME, fp_NAME, fn_NAME.
+    true_connectivity : int or None
+        True objects are the connected components of the true mask (1: by edges, 2: by edges and
+        corners); None keeps the instances of the labels.
+    count : str
+        "objects": n_pred is the number of predicted objects. "released": the rule of R23.
+    mpe : str
+        Convention of the mean percentage error, a name in `counting.MPE_CONVENTIONS`.
+    extras : tuple of str
+        Further scores, names of `pooling.EXTRAS`.
+    """
+
+    name: str
+    description: str
+    source: str
+    threshold_rule: str
+    cutoffs: tuple[float, ...]
+    postprocess: PostprocessSettings
+    primary: Matching
+    further: tuple[Matching, ...]
+    true_connectivity: int | None
+    count: str
+    mpe: str
+    extras: tuple[str, ...] = ()
+
+    def true_objects(self, labels: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return what this protocol takes for the true objects of a labelled picture, int32 (H, W).
+
+        Examples
+        --------
+        >>> touching = np.array([[1, 1, 2, 2]])
+        >>> protocol("morelli2021").true_objects(touching).tolist()
+        [[1, 1, 1, 1]]
+        >>> protocol("recommended").true_objects(touching).tolist()
+        [[1, 1, 2, 2]]
+        """
+        labels = check_labels("labels", labels)
+        if self.true_connectivity is None:
+            return labels
+        structure = ndimage.generate_binary_structure(2, self.true_connectivity)
+        components: NDArray[np.int32] = ndimage.label(labels > 0, structure, output=np.int32)[0]
+        return components
+
+    def segment(
+        self, heatmap: NDArray[np.floating], threshold: float, *, scale: float = 1.0
+    ) -> NDArray[np.int32]:
+        """Label the objects of a heatmap: pixels **above** the threshold, then post-processing.
+
+        Parameters
+        ----------
+        heatmap : ndarray of float, shape (H, W)
+            Probabilities in [0, 1].
+        threshold : float
+            The cutoff, in [0, 1].
+        scale : float
+            Of the image against the original.
+
+        Returns
+        -------
+        ndarray of int32, shape (H, W)
+        """
+        heatmap = check_heatmap("heatmap", heatmap)
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold: expected a number in [0, 1], found {threshold!r}")
+        # NumPy would compare a float64 cutoff in another precision than a plain number
+        mask = heatmap > float(threshold)
+        return postprocess(mask, self.postprocess, scale=scale, heatmap=heatmap)
+
+    def score(
+        self,
+        true_labels: NDArray[np.integer],
+        pred_labels: NDArray[np.integer] | None,
+        *,
+        image: str = "",
+        scale: float = 1.0,
+        status: str | None = None,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> dict[str, Any]:
+        """Score one picture.
+
+        Parameters
+        ----------
+        true_labels : ndarray of int, shape (H, W)
+            As the dataset gives them; `true_objects` is applied here.
+        pred_labels : ndarray of int, shape (H, W), or None
+            As `segment` gives them. None is a prediction that is missing, or whose computation
+            failed: no object was predicted, and the picture keeps its row.
+        image : str
+            Name of the picture.
+        scale : float
+            Of the picture against the original; thresholds in pixels follow it.
+        status : str, optional
+            "ok" with a prediction; "missing" (default) or "failed" without one.
+        mask : ndarray of bool, shape (H, W), optional
+            What scores of pixels are taken of: the heatmap above the cutoff. Default: the pixels
+            of predicted objects.
+
+        Returns
+        -------
+        dict
+            image, n_true, n_pred, tp, fp, fn, status; then tp_NAME, fp_NAME, fn_NAME of further
+            matchings; then n_objects_true and n_objects_pred, the objects there really are, which
+            differ from n_true and n_pred under the count rule of R23 alone.
+
+        Examples
+        --------
+        >>> one = np.zeros((50, 50), int)
+        >>> one[10:30, 10:30] = 1
+        >>> row = protocol("recommended").score(one, one, image="a")
+        >>> row["tp"], row["fp"], row["fn"], row["tp_distance"], row["status"]
+        (1, 0, 0, 1, 'ok')
+        """
+        scale = check_positive("scale", scale)
+        true = self.true_objects(true_labels)
+        allowed = ("missing", "failed") if pred_labels is None else ("ok",)
+        status = allowed[0] if status is None else status
+        if status not in allowed:
+            raise InputError(f"status: expected {' or '.join(allowed)} here, found {status!r}")
+        blank = np.zeros_like(true)
+        pred = blank if pred_labels is None else check_labels("pred_labels", pred_labels)
+        check_same_shape(["true_labels", "pred_labels"], [true, pred])
+
+        found = {}
+        for m in (self.primary, *self.further):
+            threshold = m.threshold * scale if m.by_distance else m.threshold
+            found[m.name] = match(true, pred, rule=m.rule, threshold=threshold)
+        main = found[self.primary.name]
+        n_true, n_pred = main.n_true, main.n_pred
+        if self.count == "released" and status == "ok":
+            n_true, n_pred = found["iou"].tp + main.fn, main.tp + main.fn
+        row: dict[str, Any] = {"image": image, "n_true": n_true, "n_pred": n_pred}
+        row |= {"tp": main.tp, "fp": main.fp, "fn": main.fn, "status": status}
+        for m in self.further:
+            other = found[m.name]
+            row |= {f"tp_{m.name}": other.tp, f"fp_{m.name}": other.fp, f"fn_{m.name}": other.fn}
+        if "pixels" in self.extras:
+            row |= pixel_columns(true, pred > 0 if mask is None else mask)
+        if "instances" in self.extras:
+            row |= instance_columns(true, pred)
+        return row | {"n_objects_true": main.n_true, "n_objects_pred": main.n_pred}
+
+
+_MORELLI = Protocol(
+    name="morelli2021",
+    description="Greedy one-to-one matching of bounding-box centres closer than 50 pixels; "
+    "cutoff at the knee of F1 on validation pictures.",
+    source="S3; R21 evaluation_utils.py",
+    threshold_rule="knee",
+    cutoffs=CUTOFFS,
+    postprocess=POSTPROCESS["morelli2021"],
+    primary=Matching("distance", "2021", 50.0),
+    further=(),
+    true_connectivity=1,
+    count="objects",
+    mpe="table2021",
+)
+
+
+def _clissa(name: str, description: str, count: str) -> Protocol:
+    return Protocol(
+        name=name,
+        description=description,
+        source="S1; R23 evaluate.py, fluocells/utils/metrics.py and README (cutoff, thresholds)",
+        threshold_rule="fixed",
+        cutoffs=(0.875,),
+        postprocess=POSTPROCESS["clissa2023"],
+        primary=Matching("distance", "2023-distance", 40.0),
+        further=(Matching("iou", "2023-iou", 0.4),),
+        true_connectivity=2,
+        count=count,
+        mpe="released2023",
+    )
+
+
+_RECOMMENDED = Protocol(
+    name="recommended",
+    description="Optimal one-to-one matching at IoU above 0.5, and of centroids within "
+    "20 pixels, the mean radius of a cell; instances on both sides.",
+    source="this project",
+    threshold_rule="argmax",
+    cutoffs=CUTOFFS,
+    postprocess=POSTPROCESS["recommended"],
+    primary=Matching("iou", "hungarian-iou", 0.5),
+    further=(Matching("distance", "hungarian-distance", 20.0),),
+    true_connectivity=None,
+    count="objects",
+    mpe="released2023",
+)
+
+PIXEL_CUTOFFS = tuple(round(0.01 * i, 2) for i in range(1, 100))
+"""0.01 to 0.99 in steps of 0.01: scores per pixel cost little (S2 found 0.25 and 0.67)."""
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {
+        p.name: p
+        for p in (
+            _MORELLI,
+            _clissa(
+                "clissa2023",
+                "Two-sided matching of centroids within 40 pixels and of IoU above 0.4, with the "
+                "count rule of the released code, which does not measure predicted counts.",
+                "released",
+            ),
+            _clissa(
+                "clissa2023-corrected",
+                "As clissa2023, but the count is the number of predicted objects.",
+                "objects",
+            ),
+            _RECOMMENDED,
+            replace(
+                _RECOMMENDED,
+                name="instances",
+                description="As recommended, with splits, merges, average precision and panoptic "
+                "quality beside it: for telling touching cells apart.",
+                extras=("instances",),
+            ),
+            replace(
+                _RECOMMENDED,
+                name="marzo2016",
+                description="Scores of pixels; cutoff at the highest Matthews correlation of "
+                "validation pixels. Objects are scored beside it, as recommended.",
+                source="S2, section 3 (cutoff and indicators)",
+                threshold_rule="max-mcc",
+                cutoffs=PIXEL_CUTOFFS,
+                extras=("pixels",),
+            ),
+        )
+    }
+)
+"""Protocols by name.
+
+In ``recommended`` IoU comes first because it needs no size of a cell and so means the same on every
+dataset; at 0.5 and above a pair is unambiguous. The distance of one mean radius asks that a
+predicted centre lies inside the cell, as a person who clicks on cells is judged.
+"""
+
+
+def protocol(name: str) -> Protocol:
+    """Return the protocol of this name.
+
+    Examples
+    --------
+    >>> protocol("clissa2023").primary
+    Matching(name='distance', rule='2023-distance', threshold=40.0)
+    """
+    if name not in PROTOCOLS:
+        raise unknown_name("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]

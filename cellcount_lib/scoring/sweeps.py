@@ -1,0 +1,235 @@
+"""Scores over cutoffs: every cutoff of a grid on every full-size image, in parallel over images.
+
+``sweep`` scores every cutoff as if it were the only one: threshold, post-processing, matching. What
+could be shared between cutoffs is not, so that a sweep cannot differ from a single evaluation.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellcount_lib.checks import check_heatmap, check_labels, check_mask, check_same_shape
+from cellcount_lib.errors import InputError
+from cellcount_lib.scoring.pixels import Confusion, pixel_scores
+from cellcount_lib.scoring.pooling import pooled
+from cellcount_lib.scoring.protocols import CUTOFFS, PIXEL_CUTOFFS, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Heatmaps = Iterable[NDArray[np.floating] | None]
+Labels = Iterable[NDArray[np.integer]]
+
+
+def sweep_rows(
+    heatmaps: Heatmaps,
+    true_labels: Labels,
+    protocol: Protocol,
+    cutoffs: Sequence[float] = CUTOFFS,
+    *,
+    images: Sequence[str] | None = None,
+    scale: float = 1.0,
+    jobs: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> "pd.DataFrame":
+    """Per-image rows of every cutoff: `Protocol.score`, with a column "cutoff" in front.
+
+    Parameters
+    ----------
+    heatmaps : iterable of float arrays, shape (H, W), or None
+        Read one after the other, so they may come from a generator that predicts them; None is a
+        missing prediction.
+    true_labels : iterable of int arrays, shape (H, W)
+    protocol : Protocol
+    cutoffs : sequence of float
+        Rising, in [0, 1].
+    images : sequence of str, optional
+        Names; "0", "1", ... without.
+    scale : float
+        Of the images against the originals.
+    jobs : int
+        Processes to use; with 1, everything happens in this one. Results are the same.
+    progress : callable, optional
+        Called with the number of images done, after each.
+
+    Returns
+    -------
+    DataFrame
+        Cutoffs within images, in the order given.
+    """
+    import joblib  # type: ignore[import-untyped]
+    import pandas as pd
+
+    grid = check_cutoffs("cutoffs", cutoffs)
+    if not isinstance(jobs, int) or jobs < 1:
+        raise InputError(f"jobs: expected a number of processes >= 1, found {jobs!r}")
+    tasks = (
+        joblib.delayed(_score_image)(heatmap, labels, name, protocol, grid, scale)
+        for heatmap, labels, name in _together(heatmaps, true_labels, images)
+    )
+    rows: list[dict[str, Any]] = []
+    # An image takes seconds to score and 20 ms to send. At most 2 per process are waiting, so a
+    # generator of heatmaps is not read ahead of need. One thread each: the processes are the cores.
+    with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
+        parallel = joblib.Parallel(return_as="generator", pre_dispatch="2*n_jobs")
+        for done, some in enumerate(parallel(tasks), start=1):
+            rows += some
+            if progress is not None:
+                progress(done)
+    if not rows:
+        raise InputError("heatmaps: expected at least one image, found none")
+    return pd.DataFrame(rows)
+
+
+def sweep(
+    heatmaps: Heatmaps,
+    true_labels: Labels,
+    protocol: Protocol,
+    cutoffs: Sequence[float] = CUTOFFS,
+    *,
+    scale: float = 1.0,
+    jobs: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> "pd.DataFrame":
+    """Pooled scores of every cutoff; parameters as `sweep_rows`.
+
+    Returns
+    -------
+    DataFrame
+        One row per cutoff, rising: column "cutoff", then those of `pooling.pooled`, with the
+        protocol's convention of MPE.
+
+    Taught in: 06_threshold_and_ruler.
+
+    Examples
+    --------
+    >>> from cellcount_lib.scoring.protocols import protocol
+    >>> truth = np.zeros((60, 60), int)
+    >>> truth[10:40, 10:40] = 1
+    >>> curve = sweep([truth * 0.7], [truth], protocol("recommended"), cutoffs=[0.5, 0.9])
+    >>> curve[["cutoff", "tp", "fn", "f1"]].values.tolist()
+    [[0.5, 1.0, 0.0, 1.0], [0.9, 0.0, 1.0, 0.0]]
+    """
+    rows = sweep_rows(
+        heatmaps, true_labels, protocol, cutoffs, scale=scale, jobs=jobs, progress=progress
+    )
+    return pool_cutoffs(rows, mpe=protocol.mpe)
+
+
+def pool_cutoffs(rows: "pd.DataFrame", *, mpe: str = "released2023") -> "pd.DataFrame":
+    """Pool the rows of `sweep_rows` per cutoff, as `sweep` does."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [{"cutoff": cutoff, **pooled(group, mpe=mpe)} for cutoff, group in rows.groupby("cutoff")]
+    )
+
+
+def sweep_pixels(
+    heatmaps: Heatmaps, true_labels: Labels, cutoffs: Sequence[float] = PIXEL_CUTOFFS
+) -> "pd.DataFrame":
+    """Pixel scores of every cutoff, pooled over images: for the rule "max-mcc" (S2).
+
+    Each heatmap is sorted into the intervals between cutoffs once, however many there are.
+
+    Parameters
+    ----------
+    heatmaps, true_labels, cutoffs
+        As in `sweep_rows`; true masks may stand in for labels.
+
+    Returns
+    -------
+    DataFrame
+        Columns cutoff, tp, fp, fn, tn, and those of `pixels.PixelScores`.
+
+    Examples
+    --------
+    >>> heatmap, truth = np.array([[0.9, 0.6, 0.3, 0.1]]), np.array([[1, 1, 0, 0]])
+    >>> sweep_pixels([heatmap], [truth], [0.2, 0.5, 0.8])["mcc"].round(2).tolist()
+    [0.58, 1.0, 0.58]
+    """
+    import pandas as pd
+
+    grid = check_cutoffs("cutoffs", cutoffs)
+    # float32, as a heatmap is when it is compared with a Python number
+    edges = np.asarray(grid, np.float32)
+    above = np.zeros((2, len(grid)), np.int64)
+    pixels = np.zeros(2, np.int64)
+    for heatmap, truth, _ in _together(heatmaps, true_labels, None):
+        mask = check_mask("true_labels", truth)
+        pixels += [np.count_nonzero(~mask), np.count_nonzero(mask)]
+        if heatmap is None:
+            continue
+        heatmap = check_heatmap("heatmap", heatmap)
+        check_same_shape(["heatmap", "true_labels"], [heatmap, mask])
+        for row, values in enumerate((heatmap[~mask], heatmap[mask])):
+            below = np.searchsorted(edges, values, side="left")  # cutoffs that a pixel is above
+            passed = np.bincount(below, minlength=len(grid) + 1)
+            above[row] += passed[::-1].cumsum()[::-1][1:]
+    rows = []
+    for cutoff, fp, tp in zip(grid, *above.tolist(), strict=True):
+        table = Confusion(tp, fp, int(pixels[1]) - tp, int(pixels[0]) - fp)
+        rows.append({"cutoff": cutoff, **table._asdict(), **pixel_scores(table)._asdict()})
+    return pd.DataFrame(rows)
+
+
+def check_cutoffs(name: str, cutoffs: Sequence[float]) -> list[float]:
+    """Return cutoffs as Python floats: rising, at least one, in [0, 1].
+
+    Python floats, because NumPy compares a float32 heatmap with them in float32, but with its own
+    float64 numbers in float64: 0.7 would not always be 0.7.
+    """
+    values = np.asarray(cutoffs, np.float64)
+    good = values.ndim == 1 and values.size > 0 and ((values >= 0) & (values <= 1)).all()
+    if not good or (np.diff(values) <= 0).any():
+        raise InputError(f"{name}: expected rising numbers in [0, 1], found {list(cutoffs)!r}")
+    return [float(v) for v in values]
+
+
+def _score_image(
+    heatmap: NDArray[np.floating] | None,
+    labels: NDArray[np.integer],
+    image: str,
+    protocol: Protocol,
+    cutoffs: Sequence[float],
+    scale: float,
+) -> list[dict[str, Any]]:
+    """Rows of one image, one per cutoff; runs in another process."""
+    labels = check_labels("true_labels", labels)
+    rows = []
+    for cutoff in cutoffs:
+        found = None if heatmap is None else protocol.segment(heatmap, cutoff, scale=scale)
+        mask = None if heatmap is None else np.asarray(heatmap) > cutoff
+        row = protocol.score(labels, found, image=image, scale=scale, mask=mask)
+        rows.append({"cutoff": cutoff, **row})
+    return rows
+
+
+def _together(
+    heatmaps: Heatmaps, true_labels: Labels, images: Sequence[str] | None
+) -> Iterator[tuple[NDArray[np.floating] | None, NDArray[np.integer], str]]:
+    """Walk heatmaps, labels and names in step; they must end together."""
+    sizes = {len(x) for x in (heatmaps, true_labels, images) if isinstance(x, Sized)}
+    if len(sizes) > 1:  # found out before the work, not after it
+        raise InputError(
+            "heatmaps, true_labels, images: expected as many of one as of the others, found "
+            f"{' and '.join(map(str, sorted(sizes)))}"
+        )
+    end = object()
+    first, second = iter(heatmaps), iter(true_labels)
+    count = 0
+    while True:
+        heatmap, labels = next(first, end), next(second, end)
+        if heatmap is end or labels is end:
+            break
+        if images is not None and count >= len(images):
+            break
+        yield heatmap, labels, str(count) if images is None else images[count]  # type: ignore[misc]
+        count += 1
+    if heatmap is not labels or (images is not None and len(images) != count):
+        raise InputError(
+            "heatmaps, true_labels, images: expected as many of one as of the others; one of them "
+            f"ended after {count}"
+        )

@@ -1,0 +1,1 @@
+"""What chapters and teachers need: `widgets` (quizzes, sliders), `exercises` (to hand out)."""

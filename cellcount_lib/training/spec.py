@@ -1,0 +1,97 @@
+"""What a training is, by name: everything that decides its result.
+
+Taught in: 03_one_experiment
+"""
+
+from dataclasses import dataclass, replace
+
+from cellcount_lib import losses
+from cellcount_lib.checks import check_positive
+from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.models import MODELS
+from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.training.profiles import Profile, profile
+from cellcount_lib.training.recipes import Recipe, recipe
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that decides what a training gives, by name.
+
+    Attributes
+    ----------
+    dataset : str
+        As `datasets.load` takes it.
+    arch, recipe, profile, protocol : str
+        Names of `MODELS`, `RECIPES`, `PROFILES`, `PROTOCOLS`.
+    loss : str or None
+        A name of `losses.names()`; None takes the recipe's.
+    weight_map : bool or None
+        None takes the recipe's.
+    oversample_artifacts : bool
+        AO of S3: draw the crops with the most artifacts 150 times an epoch.
+    grey : float or None
+        Share of the crops that are shown without colour; None takes the recipe's.
+    init : str or None
+        Start from the weights of this model file instead of fresh ones.
+    seed : int
+    scale : float or None
+        At which the network sees pictures; None asks the profile.
+    protocol_scale : float or None
+        By which the protocol's sizes in pixels are multiplied. None takes 1 for the data that the
+        protocols were made for, and elsewhere what brings its cells to the size of theirs.
+    crop, batch, steps, epochs : int or None
+        In place of the profile's or recipe's.
+    precision : str
+        "auto", "fp32", "bf16" or "fp16".
+    """
+
+    dataset: str = "simulated"
+    arch: str = "c-resunet"
+    recipe: str = "recommended"
+    profile: str = "laptop"
+    protocol: str = "recommended"
+    loss: str | None = None
+    weight_map: bool | None = None
+    oversample_artifacts: bool = False
+    grey: float | None = None
+    init: str | None = None
+    seed: int = 0
+    scale: float | None = None
+    protocol_scale: float | None = None
+    crop: int | None = None
+    batch: int | None = None
+    steps: int | None = None
+    epochs: int | None = None
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.arch not in MODELS:
+            raise unknown_name("model", self.arch, MODELS)
+        if self.loss is not None and self.loss not in losses.names():
+            raise unknown_name("loss", self.loss, losses.names())
+        protocol(self.protocol)
+        recipe(self.recipe)
+        profile(self.profile)
+        for name in ("crop", "batch", "steps", "epochs"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InputError(f"{name}: expected a whole number >= 1, found {value!r}")
+        for name in ("scale", "protocol_scale"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
+
+    def resolved(self) -> tuple[Recipe, Profile]:
+        """Return recipe and profile with the overrides of this training in them."""
+        scale = profile(self.profile)
+        crop, steps = self.crop or scale.crop, self.steps or scale.steps
+        plan = recipe(self.recipe).shortened(self.epochs or scale.epochs)
+        plan = replace(
+            plan,
+            batch=self.batch or scale.batch or plan.batch,
+            loss=self.loss or plan.loss,
+            weight_map=plan.weight_map if self.weight_map is None else self.weight_map,
+        )
+        if self.grey is not None:
+            plan = replace(plan, augmentation=replace(plan.augmentation, grey=self.grey))
+        return plan, replace(scale, crop=crop, steps=steps)

@@ -1,0 +1,200 @@
+"""Targets, losses and ways to objects of networks that are asked for more than a mask."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch.nn import functional as F
+
+from cellcount_lib.errors import InputError
+from cellcount_lib.inference.evaluation import Ruler
+from cellcount_lib.inference.formulations import MASK, OF_LOSS, depth, formulation, outlines
+from cellcount_lib.inference.model_file import ModelInfo
+from cellcount_lib.losses import PRESETS, build, cell_logit
+from cellcount_lib.models import ModelConfig
+from cellcount_lib.scoring.objects import iou_matrix
+from cellcount_lib.scoring.protocols import protocol
+from tests.discs import disc_labels
+
+TOUCHING = disc_labels((100, 160), [(50, 50, 20), (50, 89, 20), (30, 130, 18)])
+
+
+def test_every_formulation_has_a_loss_and_says_how_many_channels_it_needs():
+    assert set(OF_LOSS) <= {*PRESETS, "distance", "instances"}
+    for name, asks in OF_LOSS.items():
+        target = torch.from_numpy(asks.target(TOUCHING))[None]
+        logits = torch.zeros(1, asks.channels, *TOUCHING.shape)
+        assert torch.isfinite(build(name)(logits, target))
+    assert formulation("combined-balanced") is MASK
+
+
+@pytest.mark.parametrize("width", [2, 4, 6, 8])
+def test_an_outline_is_as_wide_as_it_says_and_runs_between_touching_cells(width):
+    row = np.zeros((1, 40), int)
+    row[0, 10:20], row[0, 20:30] = 1, 2
+    found = np.flatnonzero(outlines(row, width)[0])
+    half = width // 2
+    expected = [x for edge in (10, 20, 30) for x in range(edge - half, edge + half)]
+    assert found.tolist() == expected
+
+
+def test_an_outline_against_a_plain_loop_over_all_pixels():
+    rng = np.random.default_rng(0)
+    labels = np.kron(rng.integers(0, 3, (4, 5)), np.ones((5, 6), int))
+    height, width = labels.shape
+    edge = np.zeros_like(labels, bool)
+    for y in range(height):
+        for x in range(width):
+            for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+                if 0 <= y + dy < height and 0 <= x + dx < width:
+                    edge[y, x] |= labels[y, x] != labels[y + dy, x + dx]
+    np.testing.assert_array_equal(outlines(labels, 2), edge)
+    assert not outlines(np.ones((5, 5), int), 8).any()  # one cell that fills the picture
+
+
+def test_depth_against_a_distance_map_of_every_cell_alone():
+    found = depth(TOUCHING)
+    for number in (1, 2, 3):
+        alone = ndimage.distance_transform_edt(number == TOUCHING)
+        expected = np.rint(127.5 + 127.5 * alone / alone.max())
+        inside = number == TOUCHING
+        assert np.abs(found[inside] - expected[inside]).max() <= 1
+        assert found[inside].max() == 255
+    assert (found[TOUCHING == 0] == 0).all()
+    assert (depth(np.zeros((4, 4), int)) == 0).all()
+
+
+def test_targets_are_what_their_names_say():
+    classes = OF_LOSS["three-class-4"].target(TOUCHING)
+    edge = outlines(TOUCHING, 4)
+    assert ((classes == 2) == edge).all()
+    assert ((classes == 1) == ((TOUCHING > 0) & ~edge)).all()
+    assert (OF_LOSS["boundary-4"].target(TOUCHING) == edge).all()
+    many = np.arange(600).reshape(20, 30)
+    numbered = OF_LOSS["instances"].target(many)
+    assert numbered.max() == 255
+    assert numbered[many > 0].min() == 1
+    assert numbered[0, 0] == 0
+
+
+def perfect(name):
+    """The heatmap of a network that answers without any error."""
+    asks = OF_LOSS[name]
+    target = asks.target(TOUCHING)
+    if asks.kind == "distance":
+        return (target / 255).astype(np.float32)
+    return (target == 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["three-class-2", "three-class-4", "boundary-4", "distance"])
+def test_a_perfect_answer_gives_back_the_touching_cells(name):
+    ruler = OF_LOSS[name].adapt(protocol("instances"), magnification=1.0)
+    heatmap = perfect(name) if name != "boundary-4" else 1.0 * outlines(TOUCHING, 4)
+    found = ruler.segment(heatmap.astype(np.float32), 0.5)
+    overlap = iou_matrix(TOUCHING, found)[0]
+    assert found.max() == 3
+    assert overlap.max(axis=1).min() > 0.85
+    row = ruler.score(TOUCHING, found)
+    assert (row["tp"], row["splits"], row["merges"]) == (3, 0, 0)
+
+
+def test_outlines_grow_with_the_magnification():
+    cores = (OF_LOSS["three-class-4"].target(TOUCHING) == 1).astype(np.float32)
+    once = OF_LOSS["three-class-4"].adapt(protocol("instances"), magnification=1.0)
+    twice = OF_LOSS["three-class-4"].adapt(protocol("instances"), magnification=2.0)
+    assert once.postprocess.grow == 2
+    assert twice.postprocess.grow == 4
+    areas = [np.count_nonzero(r.segment(cores, 0.5)) for r in (once, twice)]
+    assert areas[0] < areas[1]
+    # at half the size half as much grows: as if outlines were half as wide
+    thin = OF_LOSS["three-class-2"].adapt(protocol("instances"), magnification=1.0)
+    assert thin.postprocess.grow == 1
+    half = Ruler(once, 0.5).protocol.segment(cores, 0.5, scale=0.5)
+    assert np.array_equal(half > 0, thin.segment(cores, 0.5) > 0)
+
+
+@pytest.mark.parametrize("protocol_scale", [0.36, 0.5, 0.7, 1.0, 1.47])
+def test_what_grows_is_whole_pixels_whatever_the_scale_of_the_protocol(protocol_scale):
+    cores = (OF_LOSS["three-class-2"].target(TOUCHING) == 1).astype(np.float32)
+    ruler = OF_LOSS["three-class-2"].adapt(protocol("instances"), magnification=1 / protocol_scale)
+    found = ruler.segment(cores, 0.5, scale=protocol_scale)
+    # an outline of two pixels took one inside: by one pixel, up, down, left and right, it grows
+    assert np.array_equal(found > 0, ndimage.binary_dilation(cores > 0))
+
+
+def test_background_between_outlines_is_no_cell():
+    edge = outlines(TOUCHING, 4).astype(np.float32)
+    ruler = OF_LOSS["boundary-4"].adapt(protocol("instances"), magnification=1.0)
+    found = ruler.segment(edge, 0.5)
+    assert found[0, 0] == 0
+    assert found.max() == 3
+
+
+def test_three_classes_reduce_to_inside_against_the_rest():
+    logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    expected = logits.softmax(dim=1)[:, 1:2]
+    torch.testing.assert_close(cell_logit(logits).sigmoid(), expected)
+
+
+def test_the_loss_over_classes_is_torchs_with_class_weights():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 6, 7, generator=generator, dtype=torch.float64)
+    target = torch.randint(3, (2, 1, 6, 7), generator=generator)
+    weights = torch.tensor([1.0, 1.0, 4.0], dtype=torch.float64)
+    expected = F.cross_entropy(logits, target[:, 0], weight=weights)
+    loss = build("three-class-4")
+    torch.testing.assert_close(loss(logits, target), expected)
+    torch.testing.assert_close(loss(logits, target.to(torch.uint8)), expected)
+    assert torch.equal(loss.truth(target), target == 1)
+    with pytest.raises(InputError, match=r"logits: expected shape \(2, 3, 6, 7\)"):
+        loss(logits[:, :2], target)
+
+
+def test_the_loss_over_instances_against_a_loop_over_objects():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(2, 1, 8, 9, generator=generator, dtype=torch.float64)
+    target = torch.randint(4, (2, 1, 8, 9), generator=generator)
+    target[1] = 0  # a crop without cells
+    target[1, 0, 0, :3] = 7
+    prices = []
+    for p, numbers in zip(logits.sigmoid(), target, strict=True):
+        objects = [int(n) for n in numbers.unique() if n]
+        false = float(p[numbers == 0].sum()) / len(objects)
+        for number in objects:
+            inside = p[numbers == number]
+            common = float(inside.sum())
+            prices.append(1 - 2 * common / (common + inside.numel() + false))
+    mask = build("combined-balanced")(logits, target > 0)
+    found = build("instances", beta=0.5)(logits, target)
+    assert float(found) == pytest.approx(float(mask) + 0.5 * np.mean(prices))
+    empty = torch.zeros_like(target)
+    assert torch.isfinite(build("instances")(logits, empty))
+
+
+def test_small_objects_weigh_as_much_as_large_ones():
+    target = torch.zeros(1, 1, 20, 20, dtype=torch.int64)
+    target[0, 0, :10, :10], target[0, 0, 15:17, 15:17] = 1, 2
+    sure = torch.where(target > 0, 9.0, -9.0)
+    without_small = torch.where(target == 1, 9.0, -9.0)
+    without_large = torch.where(target == 2, 9.0, -9.0)
+    per_object = [
+        float(build("instances")(z, target) - build("combined-balanced")(z, target > 0))
+        for z in (sure, without_small, without_large)
+    ]
+    assert per_object[0] < 0.01
+    assert per_object[1] == pytest.approx(per_object[2], abs=0.05)
+    assert per_object[1] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_model_file_knows_its_formulation():
+    info = ModelInfo(ModelConfig("c-resunet", out_channels=3), formulation="three-class-4")
+    assert info.ruler().postprocess.grow == 2
+    assert info.ruler("marzo2016").name == "marzo2016"
+    with pytest.raises(InputError, match="formulation 'three-clas-4'"):
+        ModelInfo(ModelConfig("c-resunet"), formulation="three-clas-4")
+
+
+def test_a_class_that_is_none_is_refused():
+    target = torch.full((1, 1, 4, 4), 3, dtype=torch.uint8)
+    with pytest.raises(InputError, match="expected classes 0, 1 and 2, found 3 to 3"):
+        build("three-class-4")(torch.zeros(1, 3, 4, 4), target)

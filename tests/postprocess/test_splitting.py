@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cellcount_lib.postprocess.splitting import (
+    distance_inside,
+    flood_with_line,
+    plateau_markers,
+    split_at_necks,
+)
+
+
+def strip(markers):
+    """Labels of a one-pixel-high object with these markers, flooded."""
+    row = np.array([markers], np.int32)
+    mask = np.pad(np.ones(row.shape, bool), 1)
+    labels = flood_with_line(distance_inside(mask), np.pad(row, 1), mask)
+    return labels[1, 1:-1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("markers", "expected"),
+    [
+        ([1, 0, 0, 0, 0, 0, 2], [1, 1, 1, 0, 2, 2, 2]),
+        ([1, 0, 0, 0, 0, 2], [1, 1, 1, 0, 2, 2]),  # a draw: reading order goes first
+        ([2, 0, 0, 0, 0, 1], [2, 2, 2, 0, 1, 1]),  # whatever the numbers
+        ([1, 0, 2], [1, 0, 2]),
+        ([0, 0, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]),
+        ([0, 0, 0], [0, 0, 0]),
+    ],
+)
+def test_flood_of_a_strip(markers, expected):
+    assert strip(markers) == expected
+
+
+def test_flood_leaves_a_closed_line():
+    y, x = np.ogrid[:80, :120]
+    two = ((y - 40) ** 2 + (x - 40) ** 2 < 400) | ((y - 40) ** 2 + (x - 76) ** 2 < 400)
+    distance = distance_inside(two)
+    labels = flood_with_line(distance, plateau_markers(distance, two), two)
+    assert labels.max() == 2
+    assert ndimage.label(labels > 0)[1] == 2
+    assert 0 < np.count_nonzero(two & (labels == 0)) < 40
+
+
+def test_objects_do_not_interfere():
+    y, x = np.ogrid[:80, :200]
+    left = ((y - 40) ** 2 + (x - 30) ** 2 < 400) | ((y - 40) ** 2 + (x - 62) ** 2 < 400)
+    right = (y - 40) ** 2 + (x - 150) ** 2 < 400
+    markers = np.zeros(left.shape, np.int32)
+    markers[40, [30, 62, 150]] = 1, 2, 3
+    both = flood_with_line(distance_inside(left | right), markers, left | right)
+    alone = flood_with_line(distance_inside(left), markers * left, left)
+    np.testing.assert_array_equal(both * left, alone)
+    assert (both[right] == 3).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_distance_is_bitwise_that_of_scipy(seed):
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, 300, 2)
+    mask = ndimage.gaussian_filter(rng.standard_normal(shape), 6) > rng.uniform(-0.1, 0.05)
+    np.testing.assert_array_equal(distance_inside(mask), ndimage.distance_transform_edt(mask))
+
+
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 2), (30, 30)])
+def test_distance_in_long_pictures_and_without_background(shape):
+    mask = np.ones(shape, bool)
+    np.testing.assert_array_equal(distance_inside(mask), ndimage.distance_transform_edt(mask))
+    mask[0, 0] = False
+    np.testing.assert_array_equal(distance_inside(mask), ndimage.distance_transform_edt(mask))
+
+
+def test_a_neck_splits_by_its_depth():
+    # two squares of half-width 10 (distance 10 in the middle), joined by a bar of half-width w
+    def joined(w):
+        mask = np.zeros((41, 81), bool)
+        mask[11:30, 6:25] = mask[11:30, 56:75] = True
+        mask[20 - w + 1 : 20 + w, 15:66] = True
+        return mask.astype(np.int32)
+
+    for w in range(2, 10):
+        pieces = split_at_necks(joined(w), depth=3, below=1).max()
+        assert (pieces > 1) == (10 - w > 3), w
+
+
+def test_small_pieces_go_back_to_their_neighbour():
+    y, x = np.ogrid[:80, :100]
+    one = ((y - 40) ** 2 + (x - 35) ** 2 < 400) | ((y - 40) ** 2 + (x - 62) ** 2 < 81)
+    labels = one.astype(np.int32)
+    parted = split_at_necks(labels, depth=1.5, below=100)
+    small = np.bincount(parted.ravel())[1:].min()
+    assert parted.max() == 2
+    assert split_at_necks(labels, depth=1.5, below=int(small)).max() == 2
+    whole = split_at_necks(labels, depth=1.5, below=int(small) + 1)
+    np.testing.assert_array_equal(whole, labels)
+
+
+def test_gaps_in_label_numbers_and_touching_labels_are_kept_apart():
+    labels = np.zeros((40, 60), np.int32)
+    labels[10:30, 10:30] = 7
+    labels[10:30, 30:50] = 3
+    parted = split_at_necks(labels, depth=1.5, below=10)
+    assert sorted(np.unique(parted)) == [0, 1, 2]
+    assert len(np.unique(parted[labels == 7])) == len(np.unique(parted[labels == 3])) == 1
+
+
+def test_pieces_join_over_the_highest_pass_until_all_are_large_enough():
+    # a chain of squares whose passes are (half-widths) 2, 6 and 3 wide; the second square is small
+    mask = np.zeros((41, 130), bool)
+    for x, half in ((5, 14), (45, 8), (70, 14), (108, 10)):
+        mask[20 - half : 21 + half, x : x + 2 * half + 1] = True
+    for x, half in ((30, 2), (58, 6), (95, 3)):
+        mask[20 - half : 21 + half, x : x + 20] = True
+    labels = mask.astype(np.int32)
+    free = split_at_necks(labels, depth=1, below=0)
+    at = [free[20, x] for x in (19, 52, 84, 118)]
+    assert len(set(at)) == 4 == free.max()
+    sizes = np.bincount(free.ravel())
+    merged = split_at_necks(labels, depth=1, below=int(sizes[at[1]]) + 1)
+    small, left, right, last = (merged[20, x] for x in (52, 19, 84, 118))
+    assert small == right
+    assert len({left, right, last}) == 3 == merged.max()
+    np.testing.assert_array_equal(split_at_necks(labels, depth=1, below=10**6), labels)
+
+
+@pytest.mark.parametrize("below", [0, 50, 400])
+def test_nothing_is_lost_in_noise_and_numbers_have_no_gaps(below):
+    rng = np.random.default_rng(3)
+    mask = ndimage.gaussian_filter(rng.standard_normal((150, 200)), 3) > 0
+    mask[:, :5] = True  # up to the edge of the picture
+    labels = ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int32)
+    parted = split_at_necks(labels, depth=1.5, below=below)
+    np.testing.assert_array_equal(parted > 0, mask)
+    assert (np.bincount(parted.ravel()) > 0).all()
+    objects = np.bincount(labels.ravel())
+    for piece in range(1, parted.max() + 1):
+        where = parted == piece
+        (home,) = np.unique(labels[where])
+        assert ndimage.label(where, np.ones((3, 3)))[1] == 1
+        assert where.sum() >= min(below, objects[home])
