@@ -11,7 +11,7 @@ import os, time
 from pathlib import Path
 from cellcount_lib.records import Record, now, write_record
 from cellcount_lib.data.datasets import load
-from cellcount_lib.runs.execute import identity_of
+from cellcount_lib.runs.identity import identity_of
 
 begun = now()
 names = PARAMETER_NAMES
@@ -26,7 +26,7 @@ rows = [
     for i in range(6)
 ]
 import pandas as pd
-from cellcount_lib.metrics import pooled
+from cellcount_lib.scoring.pooling import pooled
 chapter = Path(os.environ["CELLCOUNT_PROJECT"]) / "chapters" / "03_one_experiment.ipynb"
 record = Record(
     status="collapsed" if arch == "unet" and seed == 1 else "completed", reason="",

@@ -41,8 +41,8 @@ def doctor(
             typer.echo(f"  {name:<{width}}  {value}")
 
 
-@app.command()
-def simulate(
+@app.command("simulate")
+def simulate_command(
     out: Annotated[
         Path | None,
         typer.Argument(help="Folder to write: images/, labels/, index.csv. It must not exist."),

@@ -6,7 +6,6 @@ names; without it nothing is kept. What is kept is exact, and is found again onl
 drew it.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellcount_lib.files import write_whole
+from cellcount_lib.fingerprint import closure, digest
 
 Drawn = tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]
 VARIABLE = "CELLCOUNT_CACHE"
@@ -34,13 +34,13 @@ def kept(draw: Callable[[], Drawn], **what: Any) -> Drawn:
     draw : callable
         Gives image, labels and meta.
     **what
-        All that decides the picture; JSON values.
+        All that decides the picture, ``style`` among it; JSON values.
     """
     folder = os.environ.get(VARIABLE)
     if not folder:
         return draw()
-    text = json.dumps([simulator_hash(), what], sort_keys=True)
-    path = Path(folder) / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.zip"
+    key = digest([drawing_code(str(what.get("style"))), what], digits=24)
+    path = Path(folder) / f"{key}.zip"
     try:
         return _read(path.read_bytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -49,13 +49,10 @@ def kept(draw: Callable[[], Drawn], **what: Any) -> Drawn:
         return drawn
 
 
-@lru_cache(maxsize=1)
-def simulator_hash() -> str:
-    """Hash the code that draws."""
-    from cellcount_lib.runs.identity import code_hashes
-
-    code = {k: v for k, v in code_hashes().items() if k.startswith("data/simul")}
-    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
+@lru_cache
+def drawing_code(style: str) -> str:
+    """Hash the code that draws pictures of a style."""
+    return digest(closure(["simulate"], {"style": {style}}))
 
 
 def _write(image: NDArray[np.uint8], labels: NDArray[np.int32], meta: Mapping[str, Any]) -> bytes:

@@ -269,3 +269,32 @@ def _open_downloaded(info: Manifest, root: Path) -> Opened:
         )
     items, archives = stored_items(folder, info)
     return info, items, _FromDisk(folder), _Fingerprint((info.identity, *archives), tuple(items))
+
+
+def entries_of(name: str) -> dict[str, set[str]]:
+    """Return what a dataset uses of the registries that its name chooses from.
+
+    By the kind of the registry, as `fingerprint.closure` takes it.
+
+    Examples
+    --------
+    >>> used = entries_of("patches:5:simulated+folder:cells")
+    >>> sorted(used["kind of dataset"]), used["style"], used["layout"]
+    (['folder', 'joined', 'patches', 'simulated'], {'fnc-yellow'}, set())
+    """
+    kind, _, rest = name.partition(":")
+    inside: list[str] = []
+    used: dict[str, set[str]] = {"kind of dataset": {kind}, "style": set(), "layout": set()}
+    if kind == "patches":
+        inside = [split_name(rest)[1]]
+    elif "+" in name and not (kind == "folder" and Path(rest).expanduser().exists()):
+        used["kind of dataset"], inside = {"joined"}, name.split("+")
+    elif kind != "folder":
+        info = manifest(kind)
+        if info.layout == "simulated":
+            used |= {"kind of dataset": {"simulated"}, "style": {rest or info.options["style"]}}
+        else:
+            used |= {"kind of dataset": {"downloaded"}, "layout": {info.layout}}
+    for part in map(entries_of, inside):
+        used = {registry: names | part[registry] for registry, names in used.items()}
+    return used

@@ -109,11 +109,14 @@ def status_command(
     root: Root = None,
     everything: Annotated[bool, typer.Option("--all", help="List the done ones, too.")] = False,
 ) -> None:
-    """Show which runs of a grid are done, stale, failed or missing, and why."""
+    """Show which runs of a grid are done, kept, stale, failed or missing, and why.
+
+    A kept run is not on this machine, but its committed notebook is current.
+    """
     made = _grid(grid, profile, seeds, dataset, scale)
     found = _states(made, runs_folder(runs_dir, profile), root)
     for state in found:
-        if everything or state.state != "done":
+        if everything or state.state not in ("done", "kept"):
             typer.echo(f"{state.state:<8}{state.run.id}  ({state.why})")
     typer.echo(_line(found))
 
@@ -163,9 +166,9 @@ def _grid(
 
 
 def _states(grid: "Grid", folder: Path, root: Path | None) -> "list[State]":
-    from cellcount_lib.runs.status import states
+    from cellcount_lib.runs.status import kept_notebooks, states
 
-    return states(grid.runs, folder, root=root)
+    return states(grid.runs, folder, root=root, kept=kept_notebooks(folder.name))
 
 
 def _line(found: "Sequence[State]") -> str:

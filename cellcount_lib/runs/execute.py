@@ -17,7 +17,7 @@ from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, write_record
-from cellcount_lib.runs.identity import chapter_hash, code_hashes, decisive
+from cellcount_lib.runs.identity import code_of, identity_of
 
 OWNER = "CELLCOUNT_OWNER"  # process that started the runs: with it, they end
 THREADS = "CELLCOUNT_THREADS"  # of one run
@@ -55,7 +55,7 @@ def execute(job: Job) -> Record:
     started = now()
     start = time.perf_counter()
     job.folder.mkdir(parents=True, exist_ok=True)
-    _drop_old_checkpoint(job.folder)
+    _drop_old_checkpoint(job)
     path = job.folder / RECORD
     path.unlink(missing_ok=True)
     try:
@@ -82,21 +82,6 @@ def execute(job: Job) -> Record:
         )
         write_record(job.folder, record)
         return record
-
-
-def identity_of(
-    chapter: Path | None, parameters: Mapping[str, Any], *, data: str | None
-) -> dict[str, Any]:
-    """Return what a record says about its origin; see `runs.identity`.
-
-    A notebook that was carried somewhere alone has no chapter to compare with.
-    """
-    return {
-        "parameters": digest(decisive(parameters)),
-        "chapter": "0" * 16 if chapter is None else chapter_hash(chapter),
-        "data": data,
-        "code": code_hashes(),
-    }
 
 
 def check_parameters(job: Job) -> None:
@@ -149,12 +134,12 @@ def _papermill(job: Job) -> None:
     )
 
 
-def _drop_old_checkpoint(folder: Path) -> None:
+def _drop_old_checkpoint(job: Job) -> None:
     """Remove the checkpoint of an interrupted run that other code began: it cannot be continued."""
-    mark, path = digest(code_hashes()), folder / "code.txt"
-    checkpoint = folder / "checkpoint.safetensors"
+    mark, path = digest(code_of(job.parameters)), job.folder / "code.txt"
+    checkpoint = job.folder / "checkpoint.safetensors"
     if checkpoint.exists() and (not path.exists() or path.read_text() != mark):
-        print(f"{folder.name}: the code has changed since it was interrupted; it begins anew")
+        print(f"{job.folder.name}: the code has changed since it was interrupted; it begins anew")
         checkpoint.unlink()
     write_whole(path, mark)
 

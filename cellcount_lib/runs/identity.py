@@ -1,58 +1,43 @@
-"""Run identity: parameters, chapter, code and data, as hashes that say what has changed.
+"""Run identity: parameters, chapter, data and code, as hashes that say what has changed.
 
 Two runs with the same parameters are the same run, whichever grid asks for them. A record is stale
-when the chapter, the code that decides numbers, or the data are no longer what made it. Comments,
-docstrings and the layout of the code do not count.
+when the chapter, the data, or a definition that its run can reach (`fingerprint`) is no longer what
+made it.
 """
 
-import ast
-import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-LIBRARY = Path(__file__).resolve().parents[1]
-# Nothing in here decides a number of a run.
-NO_SCIENCE = (
-    "__init__.py",
-    "__main__.py",
-    "cli.py",
-    "doctor.py",
-    "errors.py",
-    "exercises.py",
-    "files.py",
-    "plots.py",
-    "progress.py",
-    "records.py",
-    "data/cache.py",
-    "data/download.py",
-    "data/download_cli.py",
-    "teaching.py",
-    "training/command.py",
-    "data/simulator/calibration.py",
-    "difficulty.py",
-    "models/measure.py",
-    "runs/command.py",
-    "runs/execute.py",
-    "runs/grid.py",
-    "runs/identity.py",
-    "runs/launch.py",
-    "runs/leash.py",
-    "runs/leaving.py",
-    "runs/status.py",
-    "curves.py",
-    "stats.py",
-)
-NO_SCIENCE_FOLDERS = ("data/fetch", "prediction", "tables")
+from cellcount_lib.data.datasets import entries_of
+from cellcount_lib.fingerprint import Chosen, closure, digest, source_hash
+from cellcount_lib.methods.score import Scoring
+from cellcount_lib.training.code import training_code
+from cellcount_lib.training.spec import Training
+
 # Cells of a chapter with these tags do no work of the run.
 NO_WORK = {"parameters", "injected-parameters", "quiz", "given", "stub", "solution", "check"}
-
-
 # Parameters that came after the first records: at their default they are as if they were not there,
 # so that a run keeps its name.
 LATER = {"harmonise": None}
+
+
+def identity_of(
+    chapter: Path | None, parameters: Mapping[str, Any], *, data: str | None
+) -> dict[str, Any]:
+    """Return what a record says about its origin.
+
+    A notebook that was carried somewhere alone has no chapter to compare with.
+    """
+    return {
+        "parameters": digest(decisive(parameters)),
+        "chapter": "0" * 16 if chapter is None else chapter_hash(chapter),
+        "data": data,
+        "code": code_of(parameters),
+    }
 
 
 def decisive(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,36 +51,30 @@ def decisive(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in parameters.items() if k not in LATER or v != LATER[k]}
 
 
-@lru_cache(maxsize=1)
-def code_hashes() -> dict[str, str]:
-    """Return a hash for every module that decides numbers, by its path in the library."""
-    found = {}
-    for path in sorted(LIBRARY.rglob("*.py")):
-        name = path.relative_to(LIBRARY).as_posix()
-        if name in NO_SCIENCE or name.startswith(NO_SCIENCE_FOLDERS):
-            continue
-        found[name] = source_hash(path.read_text())
-    return found
+def code_of(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return a hash for every definition that a run with these parameters can reach."""
+    return dict(_code(json.dumps(parameters, sort_keys=True)))
 
 
-def source_hash(source: str) -> str:
-    """Hash what Python code does: its syntax tree without docstrings.
+@cache
+def _code(text: str) -> Mapping[str, str]:
+    parameters = json.loads(text)
+    if "method" not in parameters:
+        names = {field.name for field in fields(Training)}
+        return training_code(Training(**{k: v for k, v in parameters.items() if k in names}))
+    return closure(("score",), chosen_by(Scoring(**parameters)))
 
-    Examples
-    --------
-    >>> source_hash("x = 1  # one") == source_hash('"Say what."\\nx = (1)')
-    True
-    >>> source_hash("x = 1") == source_hash("x = 2")
-    False
+
+def chosen_by(asked: Scoring) -> Chosen:
+    """Return the names that a scoring asks for, by the kind of their registry.
+
+    Which network a run has is not asked here: of models and formulations all count.
     """
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if not isinstance(body, list) or not body or not isinstance(body[0], ast.Expr):
-            continue
-        if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-            node.body = body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return entries_of(asked.dataset) | {
+        "method": {asked.method},
+        "protocol": {asked.protocol},
+        "profile": {asked.profile},
+    }
 
 
 def chapter_hash(path: Path) -> str:
@@ -106,7 +85,7 @@ def chapter_hash(path: Path) -> str:
         for cell in cells
         if cell["cell_type"] == "code" and not NO_WORK & set(cell["metadata"].get("tags", ()))
     ]
-    return source_hash("\n".join(line for cell in code for line in _python(cell)))
+    return digest(source_hash("\n".join(line for cell in code for line in _python(cell))))
 
 
 def _python(cell: str) -> list[str]:
@@ -115,18 +94,19 @@ def _python(cell: str) -> list[str]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Say what differs between two identities (`records.identity_of`), in words.
+    """Say what differs between two identities (`identity_of`), in words.
 
-    A module that was not there decided nothing: it counts only through a module that now uses it.
+    A definition that was not there decided nothing: it counts through one that now uses it.
 
     Examples
     --------
-    >>> old = {"chapter": "a", "data": "b", "code": {"losses/pixel.py": "1"}}
-    >>> changes(old, old | {"data": "c", "code": {"losses/pixel.py": "2"}})
-    ['the data', 'losses/pixel.py']
+    >>> old = {"chapter": "a", "data": "b", "code": {"Dice": "1"}}
+    >>> changes(old, old | {"data": "c", "code": {"Dice": "2"}})
+    ['the data', 'Dice']
     """
     words = {"parameters": "the parameters", "chapter": "the chapter", "data": "the data"}
-    found = [word for key, word in words.items() if old.get(key) != new.get(key)]
+    different = [word for key, word in words.items() if old.get(key) != new.get(key)]
     before, now = old.get("code", {}), new.get("code", {})
-    found += [name for name in sorted(before) if before[name] != now.get(name)]
-    return found
+    if any(name.endswith(".py") for name in before):
+        return [*different, "the code (its record names files, not definitions)"]
+    return different + [name for name in sorted(before) if before[name] != now.get(name)]

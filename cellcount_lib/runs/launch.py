@@ -31,17 +31,23 @@ from cellcount_lib.runs.status import State, chapter_of
 PLANS = ".plans"
 
 
-def to_do(found: Sequence[State], *, refresh: bool = False) -> list[State]:
+def to_do(states: Sequence[State], *, refresh: bool = False) -> list[State]:
     """Return the runs to execute: those that are missing or have failed, and with `refresh` stale.
 
-    A run whose needed run is executed again is executed again, too.
+    A run whose needed run is executed again is executed again, too. A kept run is executed only
+    where another one needs its weights or heatmaps.
     """
     wanted = {"missing", "failed"} | ({"stale"} if refresh else set())
-    chosen: dict[str, State] = {}
-    for state in found:
-        if state.state in wanted or any(need in chosen for need in state.run.needs):
-            chosen[state.run.id] = state
-    return list(chosen.values())
+    chosen: set[str] = set()
+    for state in states:
+        again = state.state != "kept" and any(need in chosen for need in state.run.needs)
+        if state.state in wanted or again:
+            chosen.add(state.run.id)
+    for state in reversed(states):  # what is needed stands before what needs it
+        if state.run.id in chosen:
+            needed = set(state.run.needs)
+            chosen |= {s.run.id for s in states if s.run.id in needed and s.state == "kept"}
+    return [state for state in states if state.run.id in chosen]
 
 
 def write_plan(chosen: Sequence[State], folder: Path, *, root: Path | None) -> Path:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.records import IMAGES, Record, write_record
-from cellcount_lib.runs.execute import identity_of
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, project
+from cellcount_lib.runs.identity import identity_of
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.spec import Training

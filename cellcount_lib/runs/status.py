@@ -1,4 +1,8 @@
-"""What is there of a grid: done, stale, failed, missing, and why."""
+"""The state of each run of a grid: done, kept, stale, failed or missing, and why.
+
+What is committed is a cache: a run that is not in the folder of runs, but whose kept notebook holds
+a record that is current, is as good as done on any machine.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,11 +13,11 @@ from pathlib import Path
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import CellcountError, DataError
 from cellcount_lib.records import RECORD, Record, read_record
-from cellcount_lib.runs.execute import identity_of
 from cellcount_lib.runs.grid import Run, project
-from cellcount_lib.runs.identity import changes
+from cellcount_lib.runs.identity import changes, identity_of
 
-STATES = ("done", "stale", "failed", "missing")
+STATES = ("done", "kept", "stale", "failed", "missing")
+CURRENT = ("done", "kept")
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,9 @@ class State:
     ----------
     run : Run
     folder : Path
-    state : {"done", "stale", "failed", "missing"}
-        A collapsed run is done: it is a result.
+    state : {"done", "kept", "stale", "failed", "missing"}
+        A collapsed run is done: it is a result. Kept: its notebook is committed, its weights and
+        heatmaps are not here.
     why : str
     record : Record or None
     """
@@ -42,28 +47,52 @@ def chapter_of(run: Run) -> Path:
     return project() / "chapters" / f"{run.chapter}.ipynb"
 
 
-def states(runs: Iterable[Run], folder: Path, *, root: Path | None = None) -> list[State]:
-    """Look at the folder of every run.
+def kept_notebooks(profile: str) -> Path:
+    """Return the folder of the committed notebooks of a profile, by grid and run."""
+    return project() / "results" / profile / "notebooks"
+
+
+def states(
+    runs: Iterable[Run], folder: Path, *, root: Path | None = None, kept: Path | None = None
+) -> list[State]:
+    """Look at the folder of every run, and at its kept notebook.
 
     Parameters
     ----------
     runs : iterable of Run
     folder : Path
-        That holds the folders of the runs.
+        Holds the folders of the runs.
     root : Path, optional
         Folder of the datasets.
+    kept : Path, optional
+        Holds the kept notebooks, see `kept_notebooks`. Without it, none are used.
     """
-    fingerprints = cache(lambda name: _fingerprint(name, root))
-    found: list[State] = []
-    by_id: dict[str, State] = {}
+    fingerprints = cache(lambda name: data_fingerprint(name, root))
+    states: dict[str, State] = {}
     for run in runs:
         state = _state(run, folder / run.id, fingerprints(run.parameters["dataset"]))
-        old = [by_id[n] for n in run.needs if n in by_id and by_id[n].state != "done"]
-        if state.state == "done" and old:
-            state = State(run, state.folder, "stale", f"{old[0].run.id} is {old[0].state}", None)
-        by_id[run.id] = state
-        found.append(state)
-    return found
+        if state.state == "missing" and kept is not None:
+            state = _kept(state, kept, fingerprints(run.parameters["dataset"]))
+        needed = [states[n] for n in run.needs if n in states and states[n].state not in CURRENT]
+        if state.state in CURRENT and needed:
+            why = f"{needed[0].run.id} is {needed[0].state}"
+            state = State(run, state.folder, "stale", why, None)
+        states[run.id] = state
+    return list(states.values())
+
+
+def differences(record: Record, chapter: Path, *, data: str | None) -> list[str]:
+    """Say what has changed since a record was made: definitions, chapter, data; nothing is current.
+
+    Data that is not here is taken to be what it was.
+    """
+    now = identity_of(chapter, record.parameters, data=data or record.identity["data"])
+    return changes(record.identity, now)
+
+
+def few(words: list[str]) -> str:
+    """Return the first words of a list, and that there are more."""
+    return ", ".join(words[:3]) + (" ..." if len(words) > 3 else "")
 
 
 def _state(run: Run, folder: Path, data: str | None) -> State:
@@ -77,23 +106,38 @@ def _state(run: Run, folder: Path, data: str | None) -> State:
         return State(run, folder, "missing", str(error), None)
     if record.status == "failed":
         return State(run, folder, "failed", record.reason, record)
-    now = identity_of(chapter_of(run), run.parameters, data=data)
-    if data is None:
-        now["data"] = record.identity["data"]
-    if different := changes(record.identity, now):
-        few = ", ".join(different[:3]) + (" ..." if len(different) > 3 else "")
-        return State(run, folder, "stale", f"changed since: {few}", record)
+    if different := differences(record, chapter_of(run), data=data):
+        return State(run, folder, "stale", f"changed since: {few(different)}", record)
     return State(run, folder, "done", record.status, record)
 
 
-def _fingerprint(name: str, root: Path | None) -> str | None:
+def _kept(missing: State, kept: Path, data: str | None) -> State:
+    """Look for a kept notebook that is current; the run may stand in several tables."""
+    run, why = missing.run, missing.why
+    for path in sorted(kept.glob(f"*/{run.id}.ipynb")):
+        try:
+            record = read_record(path)
+        except DataError as error:
+            why = str(error)
+            continue
+        if record.status == "failed":
+            continue
+        different = differences(record, chapter_of(run), data=data)
+        if not different:
+            return State(run, missing.folder, "kept", record.status, record)
+        why = f"{missing.why}; what is kept is stale, changed since: {few(different)}"
+    return State(run, missing.folder, "missing", why, None)
+
+
+def data_fingerprint(name: str, root: Path | None) -> str | None:
+    """Return the fingerprint of a dataset; None if it is not here: records are judged without."""
     try:
         return load(name, root=root, split="train").fingerprint
     except CellcountError:
-        return None  # the data is not here; its records are judged without it
+        return None
 
 
-def count(found: Iterable[State]) -> Mapping[str, int]:
+def count(states: Iterable[State]) -> Mapping[str, int]:
     """Count states, in the order of `STATES`."""
-    counted = Counter(s.state for s in found)
+    counted = Counter(s.state for s in states)
     return {state: counted[state] for state in STATES}

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
-from cellcount_lib.records import NOTEBOOK, Record
+from cellcount_lib.fingerprint import digest
+from cellcount_lib.records import NOTEBOOK, Record, read_record
 from cellcount_lib.runs.grid import Grid
-from cellcount_lib.runs.status import State, states
+from cellcount_lib.runs.status import State, kept_notebooks, states
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 
@@ -66,15 +67,16 @@ def collect(grid: Grid, folder: Path, *, root: Path | None = None) -> Results:
     """Read the records of a grid.
 
     A failed run keeps its row without scores. A stale run counts as missing: its numbers are of
-    other code or data.
+    other code or data. A run that is not in the folder counts with its kept notebook.
     """
     import pandas as pd
 
-    found = {state.run.id: state for state in states(grid.runs, folder, root=root)}
+    kept = kept_notebooks(folder.name)
+    by_id = {state.run.id: state for state in states(grid.runs, folder, root=root, kept=kept)}
     runs, images, missing = [], [], []
     for row in grid.rows:
         for run in row.runs:
-            state = found[run.id]
+            state = by_id[run.id]
             if state.record is None or state.state in ("missing", "stale"):
                 missing.append(f"{run.id}: {state.state} ({state.why})")
                 continue
@@ -120,8 +122,6 @@ def public_name(dataset: str) -> str:
 
 
 def _code(record: Record) -> str:
-    from cellcount_lib.fingerprint import digest
-
     return digest(dict(record.identity["code"]))[:12]
 
 
@@ -198,16 +198,28 @@ def keep_notebooks(grid: Grid, folder: Path, out: Path) -> int:
     """Copy the executed notebooks of a grid without their pictures; return how many.
 
     Pictures of real data may not travel, and those of simulated data weigh more than all else:
-    each is replaced by a line that says so. Text, tables and the record stay.
+    each is replaced by a line that says so. Text, tables and the record stay. What another table
+    has kept, or an earlier collection on another machine, is taken from there.
     """
-    kept = 0
-    for run in grid.runs:
-        path = folder / run.id / NOTEBOOK
+    number = 0
+    kept = kept_notebooks(folder.name)
+    for state in states(grid.runs, folder, kept=kept):
+        path, place = state.folder / NOTEBOOK, out / f"{state.run.id}.ipynb"
+        if state.state == "kept":
+            path = next(p for p in sorted(kept.glob(f"*/{place.name}")) if _same(p, state.record))
         if path.exists():
             notebook = json.loads(path.read_text())
-            write_whole(out / f"{run.id}.ipynb", json.dumps(lean(notebook), indent=1) + SEP)
-            kept += 1
-    return kept
+            small = notebook if state.state == "kept" else lean(notebook)
+            write_whole(place, json.dumps(small, separators=(",", ":"), sort_keys=True) + SEP)
+            number += 1
+    return number
+
+
+def _same(path: Path, record: Record | None) -> bool:
+    try:
+        return read_record(path) == record
+    except DataError:
+        return False
 
 
 def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,8 +46,9 @@ def tables_command(
     """Collect the records of a grid and make its table: tidy CSV, Markdown, HTML and LaTeX.
 
     With --verify or --render nothing is collected. --verify computes again what lies in the results
-    and compares; the exit code is 1 if anything differs. --render writes Markdown, HTML and LaTeX
-    again.
+    and compares; the exit code is 1 if anything differs. Rows that were made by other code than
+    there is now are listed as stale, with the definitions that differ. --render writes Markdown,
+    HTML and LaTeX again.
     """
     from cellcount_lib.errors import DataError, InputError
     from cellcount_lib.files import write_whole
@@ -137,15 +138,20 @@ def _render(grid: str | None, out: Path) -> None:
 
 
 def _verify(grid: str | None, out: Path) -> None:
-    from cellcount_lib.tables.verify import differences
+    from cellcount_lib.tables.stale import stale_lines
+    from cellcount_lib.tables.verify import differences, read_results
 
-    wrong, looked = [], 0
+    wrong, looked, rows, stale = [], 0, 0, 0
     for folder, plan, made in _plans(grid, out):
-        found = differences(made, folder, missing=plan["missing"])
-        wrong += [f"{folder.name}/{made.name}: {text}" for text in found]
-        looked += 1
+        name = f"{folder.name}/{made.name}"
+        wrong += [f"{name}: {text}" for text in differences(made, folder, missing=plan["missing"])]
+        runs = read_results(folder, made.name).runs.to_dict("records")
+        lines = list(stale_lines(runs, folder / "notebooks" / made.name))
+        for line in lines:
+            typer.echo(f"{name}: stale: {line}")
+        looked, rows, stale = looked + 1, rows + len(runs), stale + len(lines)
     for text in wrong:
         typer.echo(text, err=True)
-    typer.echo(f"{looked} tables, {len(wrong)} differences")
+    typer.echo(f"{looked} tables, {len(wrong)} differences; {stale} of {rows} rows are stale")
     if wrong:
         raise typer.Exit(1)

@@ -18,10 +18,10 @@ from cellcount_lib.inference.model_file import MODEL, load_model, restore
 from cellcount_lib.inference.predict import choose_device, choose_precision
 from cellcount_lib.models import build
 from cellcount_lib.models.base import SegmentationModel
-from cellcount_lib.runs.identity import code_hashes
 from cellcount_lib.seeds import derived_seed
 from cellcount_lib.training.callbacks import Progress
 from cellcount_lib.training.checkpoint import Checkpoint, read_checkpoint
+from cellcount_lib.training.code import training_code
 from cellcount_lib.training.data import Data, make_batches
 from cellcount_lib.training.learner import EpochLearner, find_lr, fit, make_learner
 from cellcount_lib.training.loader import Batches
@@ -180,5 +180,5 @@ def identity(training: Training, data: Data, dtype: "torch.dtype") -> dict[str, 
         "seed": training.seed,
         "scale": data.scale,
         "precision": str(dtype).removeprefix("torch."),
-        "code": digest(code_hashes()),
+        "code": digest(training_code(training)),
     }

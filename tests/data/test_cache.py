@@ -52,6 +52,6 @@ def test_other_code_draws_anew(tmp_path, monkeypatch):
         return np.zeros((4, 5, 3), np.uint8), np.ones((4, 5), np.int32), {}
 
     cache.kept(draw, name="x")
-    monkeypatch.setattr(cache, "simulator_hash", lambda: "other")
+    monkeypatch.setattr(cache, "drawing_code", lambda style: "other")
     cache.kept(draw, name="x")
     assert len(calls) == 2

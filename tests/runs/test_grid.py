@@ -4,18 +4,9 @@ import pytest
 import yaml
 
 from cellcount_lib.errors import CellcountError, DataError, InputError
-from cellcount_lib.fingerprint import digest
 from cellcount_lib.losses import PRESETS
-from cellcount_lib.methods.score import METHODS, OF_A_RUN, Scoring
-from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid, project
-from cellcount_lib.runs.identity import (
-    LATER,
-    changes,
-    chapter_hash,
-    code_hashes,
-    decisive,
-    source_hash,
-)
+from cellcount_lib.methods.score import METHODS, OF_A_RUN
+from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid
 from cellcount_lib.scoring.pooling import EXTRAS, pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.spec import Training
@@ -160,60 +151,6 @@ def test_table1_switches_maps_and_artifacts():
     assert sum(bool(r.published) for r in made.rows) == 10
 
 
-# --- identity ------------------------------------------------------------------------------------
-
-
-def test_code_counts_and_words_do_not(tmp_path):
-    plain = "def f(x):\n    return x + 1\n"
-    said = 'def f(x):\n    """Add one."""\n    # really\n    return (x\n            + 1)\n'
-    assert source_hash(plain) == source_hash(said)
-    assert source_hash(plain) != source_hash(plain.replace("1", "2"))
-    assert source_hash('"""Only words."""') == source_hash('"""Others."""')
-
-
-def test_modules_that_decide_numbers_are_hashed_and_others_are_not():
-    names = set(code_hashes())
-    assert {"losses/region.py", "training/recipes.py", "data/simulate.py", "heatmaps.py"} <= names
-    assert not {"cli.py", "plots.py", "runs/launch.py", "prediction/run.py"} & names
-
-
-def test_a_chapter_is_its_code_without_parameters(tmp_path):
-    import json
-
-    path = project() / "chapters" / "03_one_experiment.ipynb"
-    notebook = json.loads(path.read_text())
-    before = chapter_hash(path)
-    copy = tmp_path / "c.ipynb"
-
-    def change(kind, tag, text):
-        cells = json.loads(json.dumps(notebook))["cells"]
-        found = [
-            c
-            for c in cells
-            if c["cell_type"] == kind and (tag in c["metadata"].get("tags", [])) == bool(tag)
-        ]
-        found[-1]["source"] = [*found[-1]["source"], text]
-        copy.write_text(json.dumps(notebook | {"cells": cells}))
-        return chapter_hash(copy)
-
-    assert change("markdown", "", "\nMore words.") == before
-    assert change("code", "parameters", "\nseed = 7") == before
-    assert change("code", "figure", "\n# a comment") == before
-    assert change("code", "figure", "\nax.set(title='x')") != before
-
-
-def test_changes_are_named():
-    old = {"parameters": "1", "chapter": "2", "data": "3", "code": {"a.py": "x", "b.py": "y"}}
-    assert changes(old, old) == []
-    new = {"parameters": "1", "chapter": "9", "data": "3", "code": {"b.py": "z", "c.py": "y"}}
-    assert changes(old, new) == ["the chapter", "a.py", "b.py"]  # c.py decided nothing then
-
-
-def test_digest_is_of_values_not_of_their_order():
-    assert digest({"a": 1, "b": [None, 0.5]}) == digest({"b": [None, 0.5], "a": 1})
-    assert digest({"a": 1}) != digest({"a": 1.5})
-
-
 PRE = {"arch": "fcn", "recipe": "fcn2016", "dataset": "simulated:simcep"}
 
 
@@ -286,25 +223,3 @@ def test_a_folder_may_have_an_equals_sign_in_its_path(tmp_path):
     made = grid(tmp_path, rows=rows, dataset="folder:/data/day=3")
     assert made.name == "g-day-3"
     assert {row.runs[0].parameters["dataset"] for row in made.rows} == {"folder:/data/day=3"}
-
-
-def test_what_scores_without_training_is_code_that_decides():
-    names = code_hashes()
-    assert {"runs/scoring.py", "runs/applying.py", "training/result.py"} <= set(names)
-    assert not {"runs/command.py", "runs/launch.py", "tables/collect.py"} & set(names)
-
-
-def test_a_later_parameter_at_its_default_leaves_a_run_its_name():
-    scoring = dataclasses.asdict(Scoring("oracle"))
-    old = {k: v for k, v in scoring.items() if k not in LATER}
-    assert len(old) < len(scoring)
-    assert Run(WITHOUT, scoring).id == Run(WITHOUT, old | {"harmonise": None}).id
-    changed = Run(WITHOUT, scoring | {"harmonise": "size"}).id
-    assert changed.rpartition("-")[2] != Run(WITHOUT, scoring).id.rpartition("-")[2]
-    assert decisive(scoring) == old
-
-
-def test_a_module_that_was_not_there_did_not_decide():
-    old = {"code": {"a.py": "1", "b.py": "2"}}
-    assert changes(old, {"code": {"a.py": "1", "b.py": "2", "new.py": "3"}}) == []
-    assert changes(old, {"code": {"a.py": "1"}}) == ["b.py"]
