@@ -90,7 +90,7 @@ def closure(
 
 
 def closure_of_source(
-    source: str, chosen: Chosen | None = None, *, library: Path = LIBRARY
+    source: str, *, silent: Collection[str] = SILENT, library: Path = LIBRARY
 ) -> dict[str, str]:
     """Return the hashes of the definitions that code outside of the library reaches."""
     known = _opened(library)
@@ -100,11 +100,16 @@ def closure_of_source(
         for node in outside.tree.body
         for place in known.used(outside, _Definition("", (node,), outside))
     }
-    return known.reach(places, chosen or {})
+    return known.reach(places, {}, silent)
+
+
+def _opened(library: Path) -> "_Library":
+    """Open a library; once, as long as no file of it is written."""
+    return _as_of(library, max(path.stat().st_mtime_ns for path in library.rglob("*.py")))
 
 
 @lru_cache(maxsize=4)
-def _opened(library: Path) -> "_Library":
+def _as_of(library: Path, written: int) -> "_Library":
     return _Library(library)
 
 
@@ -186,6 +191,7 @@ class _Library:
             for path in sorted(folder.rglob("*.py"))
         }
         self._modules: dict[str, _Module] = {}
+        self._used: dict[Place, tuple[Place, ...]] = {}
 
     def module(self, name: str) -> _Module:
         if name not in self._modules:
@@ -201,12 +207,14 @@ class _Library:
             raise DataError(f"fingerprint: expected one definition of {name}, found {where}")
         return found[0], name
 
-    def reach(self, places: Iterable[Place], chosen: Chosen) -> dict[str, str]:
+    def reach(
+        self, places: Iterable[Place], chosen: Chosen, silent: Collection[str] = SILENT
+    ) -> dict[str, str]:
         waiting, seen = list(places), set()
         hashes: dict[str, set[str]] = {}
         while waiting:
             place = waiting.pop()
-            if place in seen or place[0].split(".")[-1] in SILENT:
+            if place in seen or place[0].split(".")[-1] in silent:
                 continue
             seen.add(place)
             module = self.module(place[0])
@@ -218,7 +226,9 @@ class _Library:
                 waiting += [(place[0], f"{place[1]}[{key}]") for key in keys]
                 continue
             hashes.setdefault(definition.name, set()).add(definition.hash)
-            waiting += self.used(module, definition)
+            if place not in self._used:
+                self._used[place] = tuple(self.used(module, definition))
+            waiting += self._used[place]
         return {
             name: found.pop() if len(found) == 1 else digest(sorted(found), digits=8)
             for name, found in sorted(hashes.items())
@@ -249,9 +259,9 @@ class _Library:
             return  # of another package
         module = self.module(place[0])
         if place[1] in module.definitions:
-            registry = module.definitions[place[1]]
-            keys = {k for node in definition.nodes for k in _subscripts(node, name)}
-            if registry.kind and keys and keys <= set(registry.entries):
+            entries = module.definitions[place[1]].entries
+            keys = {k for n in definition.nodes for k in _subscripts(n, name)} if entries else set()
+            if keys and keys <= set(entries):
                 yield from ((place[0], f"{place[1]}[{key}]") for key in keys)
             else:
                 yield place

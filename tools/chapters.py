@@ -5,7 +5,8 @@
     python tools/chapters.py 05 --fresh         chapter 5 again, changed or not
 
 Outputs are taken from book/chapters/ or from the committed chapter if they were made from the same
-code cells, library, results and profile; words may change without a new execution.
+code cells, definitions that these reach, results and profile; words may change without a new
+execution, and so may a part of the library that the chapter does not use.
 """
 
 import argparse
@@ -26,9 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from cellcount_lib.files import write_whole  # noqa: E402
-from cellcount_lib.fingerprint import digest  # noqa: E402
+from cellcount_lib.fingerprint import closure_of_source, digest, source_hash  # noqa: E402
 from cellcount_lib.records import machine, now, versions  # noqa: E402
-from cellcount_lib.runs.identity import source_hash  # noqa: E402
 
 MARK = "cellcount"  # key of a notebook's metadata: what its outputs were made from
 PROFILE = "laptop"
@@ -56,20 +56,16 @@ def chapters(names: list[str]) -> list[Chapter]:
     return [Chapter(path, ROOT / "book" / "chapters" / path.name) for path in found]
 
 
-def key(notebook: Mapping[str, Any], profile: str, library: str) -> str:
-    """Return the hash of everything that decides the outputs."""
+def key(notebook: Mapping[str, Any], profile: str) -> str:
+    """Return the hash of everything that decides the outputs: cells, what they reach, results."""
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    shown = results_in("\n".join(code))
-    return digest([[source_hash(text) for text in code], profile, library, shown])
+    whole = "\n".join(code)
+    return digest([list(map(source_hash, code)), profile, reached(whole), results_in(whole)])
 
 
-def library_hash() -> str:
-    """Hash the library without its docstrings."""
-    library = {
-        path.relative_to(ROOT).as_posix(): source_hash(path.read_text())
-        for path in sorted((ROOT / "cellcount_lib").rglob("*.py"))
-    }
-    return digest(library)
+def reached(code: str) -> dict[str, str]:
+    """Hash the definitions of the library that code reaches, also what only draws or teaches."""
+    return closure_of_source(code, silent=(), library=ROOT / "cellcount_lib")
 
 
 def results_in(code: str) -> dict[str, str]:
@@ -172,11 +168,10 @@ def bring(
     found: list[Chapter], *, profile: str, fresh: bool, keep: bool
 ) -> Iterator[tuple[str, str]]:
     """Bring the chapters up to date, and say of each what was done."""
-    library = library_hash()
     for chapter in found:
         print(f"{chapter.source.stem} ...", file=sys.stderr, flush=True)
         notebook = chapter.read()
-        wanted = key(notebook, profile, library)
+        wanted = key(notebook, profile)
         donors = () if fresh else (chapter.built, chapter.source)
         donor = next((d for d in (outputs_from(p, wanted) for p in donors) if d), None)
         if donor is None:

@@ -1,12 +1,13 @@
 """A page for every executed notebook that a table links to: ``results/**/notebooks/**/*.ipynb``.
 
 They are pages of the theme, outside the table of contents and the search: a reader comes by a link.
+A run that other code made than there is now is marked, in every table that shows it and on its page.
 """
 
 import html
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,47 @@ from pygments.lexers import PythonLexer
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 CODE = HtmlFormatter(nowrap=False, cssclass="highlight")
+RUN = re.compile(
+    r'<a [^>]*href="[^"]*results/[^"]+/notebooks/([^"/]+)/([^"/]+)\.html"[^>]*>.*?</a>'
+)
+TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 KEPT = re.compile(r'href="((?:\.\./)*results/[^"]+/notebooks/[^"]+)\.ipynb"')
 SHOWN = ("text/html", "text/plain")
 # a link of a chapter to a page of the book
 PAGE = re.compile(r'href="\.\./([^"/:]+)\.(?:md|ipynb)')
+
+
+def find_stale(app: Any) -> None:
+    """Ask the library once which runs are stale: by table and run, what has changed since."""
+    from cellcount_lib.tables.stale import stale
+
+    folder = (Path(app.srcdir) / app.config.run_results).resolve()
+    app.stale_runs = {
+        (place.name, run): changed
+        for place in sorted(folder.glob("*/notebooks/*"))
+        for run, changed in stale(place).items()
+        if changed
+    }
+
+
+def marked(body: str, stale: Mapping[tuple[str, str], Sequence[str]]) -> str:
+    """Put a dagger behind every link to a stale run, and a note below its table."""
+
+    def link(found: re.Match[str]) -> str:
+        dagger = "<sup>†</sup>" if (found[1], found[2]) in stale else ""
+        return found[0] + dagger
+
+    def table(found: re.Match[str]) -> str:
+        text = RUN.sub(link, found[0])
+        return text + (NOTE if text != found[0] else "")
+
+    return TABLE.sub(table, body)
+
+
+NOTE = (
+    '<p class="stale">† Made by an earlier version of the code; the page of the run says what has '
+    "changed since.</p>"
+)
 
 
 def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -33,7 +71,17 @@ def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
         text = path.read_text()
         beside.write_text(text)
         body = run_page(json.loads(text), path)
+        if changed := app.stale_runs.get((path.parent.name, path.stem)):
+            body = body.replace("</h1>", f"</h1>{_since(changed)}", 1)
         yield name, {"title": path.stem, "body": body, "parents": []}, "page.html"
+
+
+def _since(changed: Sequence[str]) -> str:
+    some = ", ".join(f"<code>{html.escape(name)}</code>" for name in changed[:8])
+    more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+    return (
+        f'<p class="stale">Made by an earlier version of the code. Changed since: {some}{more}.</p>'
+    )
 
 
 def lead_to_pages(
@@ -41,7 +89,8 @@ def lead_to_pages(
 ) -> None:
     """Let the links of tables, which lead to kept notebooks, lead to their pages here."""
     if "body" in context:
-        context["body"] = KEPT.sub(r'href="\1.html"', context["body"])
+        body = KEPT.sub(r'href="\1.html"', context["body"])
+        context["body"] = marked(body, app.stale_runs)
 
 
 def run_page(notebook: Mapping[str, Any], path: Path) -> str:
@@ -84,6 +133,7 @@ def _code(cell: Mapping[str, Any], source: str) -> str:
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_config_value("run_results", "../results", "env")
+    app.connect("builder-inited", find_stale)
     app.connect("html-collect-pages", pages)
     app.connect("html-page-context", lead_to_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,7 +8,7 @@ made it.
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,14 @@ def chosen_by(asked: Scoring) -> Chosen:
 
 def chapter_hash(path: Path) -> str:
     """Hash the code cells of a notebook, without its parameters, quiz and exercises."""
-    cells = json.loads(path.read_text())["cells"]
+    return _chapter(path.read_text())
+
+
+@lru_cache
+def _chapter(text: str) -> str:
     code = [
         "".join(cell["source"])
-        for cell in cells
+        for cell in json.loads(text)["cells"]
         if cell["cell_type"] == "code" and not NO_WORK & set(cell["metadata"].get("tags", ()))
     ]
     return digest(source_hash("\n".join(line for cell in code for line in _python(cell))))

@@ -34,13 +34,14 @@ def project(tmp_path, monkeypatch):
     """A project with one small chapter that shows a table, and a library of one file."""
     for folder in ("chapters", "cellcount_lib", "results/laptop"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "cellcount_lib" / "a.py").write_text("x = 1\n")
+    (tmp_path / "cellcount_lib" / "a.py").write_text("x = 1\nother = 1\n")
     for name in ("t", "other"):
         (tmp_path / "results" / "laptop" / f"{name}.csv").write_text("a\n1\n")
     cells = [
         ("markdown", "# One"),
         ("code", 'profile = "laptop"'),
         ("code", 'import sys\nprint(profile)\nprint("w", file=sys.stderr)\nname = "t"'),
+        ("code", "def used():\n    from cellcount_lib.a import x\n    return x"),
     ]
     (tmp_path / "chapters" / "01_one.ipynb").write_text(json.dumps(notebook(*cells)))
     (tmp_path / "chapters" / "not_a_page.ipynb").write_text("{}")
@@ -75,7 +76,8 @@ def test_a_chapter_is_executed_when_something_it_shows_has_changed_and_only_then
     assert "# Uno" in built.read_text(), "words are brought over without execution"
     change(project / "results/laptop/other.csv", "1", "2")
     change(project / "cellcount_lib/a.py", "x = 1", '"""Say what."""\nx = 1  # one')
-    assert bring() == ["unchanged"]
+    change(project / "cellcount_lib/a.py", "other = 1", "other = 2")
+    assert bring() == ["unchanged"], "the chapter does not reach it"
     change(project / "results/laptop/t.csv", "1", "2")
     assert bring() == ["executed"]
     change(project / "cellcount_lib/a.py", "x = 1", "x = 2")
@@ -85,7 +87,7 @@ def test_a_chapter_is_executed_when_something_it_shows_has_changed_and_only_then
     assert bring(fresh=True) == ["executed"]
     assert bring(profile="smoke") == ["executed"]
     assert json.loads(built.read_text())["cells"][2]["outputs"][0]["text"] == ["smoke 2\n"]
-    assert len(json.loads(built.read_text())["cells"]) == 3, "no cell of papermill's"
+    assert len(json.loads(built.read_text())["cells"]) == 4, "no cell of papermill's"
 
 
 def test_what_was_committed_with_outputs_is_not_executed_again_in_a_fresh_clone(project):
