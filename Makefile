@@ -24,10 +24,10 @@ RESULTS := $(shell find results -type f | sort)
 PROFILE ?= laptop
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test lint bench install report model clean
+.PHONY: help book chapters pdf test test-fast lint bench install report model clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
 
 book: .make/book ## everything from nothing to the rendered book
 	$(SUMMARY)
@@ -79,9 +79,16 @@ clean: ## remove the environment and everything built
 	$(STEP) "Types" -- $(BIN)/mypy
 	@touch $@
 
+# Two workers with a thread each: threads that wait for each other's cores crawl. What has passed is
+# kept, so that an interrupted run goes on with the other tests.
+PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
 .make/tests: .make/installed $(CHECKED) $(PAGES) $(RESULTS) pyproject.toml constraints.txt README.md environment.yml results/calibration.csv
-	$(STEP) "Tests" -- $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(STEP) "Tests" -- env CELLCOUNT_TESTS_GO_ON=.make/passed.txt $(PYTEST)
 	@touch $@
+
+test-fast: .make/lint ## lint and the unit tests of what changed since the last commit (a minute or two)
+	$(STEP) "Tests of what changed" -- $(BIN)/python tools/changed.py -- $(PYTEST)
 
 results/calibration.csv: $(SIMULATOR) | .make/installed
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
