@@ -1,7 +1,7 @@
 """A page for every executed notebook that a table links to: ``results/**/notebooks/**/*.ipynb``.
 
 They are pages of the theme, outside the table of contents and the search: a reader comes by a link.
-A run that other code made than there is now is marked, in every table that shows it and on its page.
+A run that was made by other code than there is now is marked, in its tables and on its page.
 """
 
 import html

@@ -4,7 +4,7 @@ Pictures are always judged at their full size: the network may see them reduced,
 enlarged again, and the protocol applies to the original pixels and labels. So scores of different
 profiles, and of baselines, stand on the same ground.
 
-Taught in: 03_one_experiment
+Taught in: 06_threshold_and_ruler, 08_transfer
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ A run keeps the logits of its validation and test pictures at the size at which 
 them, in steps of 0.05. Scores are computed from what is kept, never from anything finer, so that
 another protocol or cutoff can be tried later without training, and the first scores come out again
 to the last digit.
-
-Taught in: 06_threshold_and_ruler
 """
 
 import io

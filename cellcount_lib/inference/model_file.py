@@ -4,7 +4,7 @@ The file holds tensors and text, nothing that runs when it is read: no pickle. I
 the configuration of the network, the scale at which it saw its training pictures, the protocol and
 the cutoff that were chosen for it, and where it comes from.
 
-Taught in: 03_one_experiment
+Taught in: 02_architectures, 07_out_of_distribution
 """
 
 import dataclasses

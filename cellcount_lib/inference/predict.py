@@ -5,7 +5,7 @@ tiles that overlap by all a pixel can depend on (half the receptive field), of w
 without the overlap is kept. Tiles begin on the grid of the poolings, so a pixel's logit does not
 know whether it was computed in a tile or in the whole: nothing has to be blended.
 
-Taught in: 03_one_experiment
+Taught in: 07_out_of_distribution
 """
 
 from collections.abc import Iterator

@@ -83,8 +83,6 @@ def adaptive_threshold(image: NDArray[np.uint8], quantile: float) -> NDArray[np.
     quantile : float
         In [0, 1); 0.994 in S0.
 
-    Taught in: 06_threshold_and_ruler.
-
     Examples
     --------
     >>> image = np.array([[10, 10, 20, 90]], np.uint8)[..., None].repeat(3, axis=2)
@@ -247,8 +245,6 @@ def oracle(
     protocol : Protocol
     images, scale, jobs
         As in `sweeps.sweep_rows`.
-
-    Taught in: 06_threshold_and_ruler.
     """
     first, second = itertools.tee(true_labels)
     heatmaps = ((np.asarray(labels) > 0).astype(np.float32) for labels in first)

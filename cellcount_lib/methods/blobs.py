@@ -3,8 +3,6 @@
 The classical anchor for counting: it needs the width of a cell, gives centres and radii, and knows
 nothing of outlines. Each blob is drawn as a disc, so that it can be scored like a segmentation.
 
-Taught in: 07_out_of_distribution
-
 References
 ----------
 T. Lindeberg, Feature detection with automatic scale selection, Int. J. Computer Vision 30 (1998).

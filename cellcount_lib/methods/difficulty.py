@@ -2,8 +2,6 @@
 
 A simulator on which a threshold scores 0.95 teaches nothing. On the real pictures the adaptive
 threshold reaches F1 0.61 (S0, Table 5.1); the simulated ones should not be much easier or harder.
-
-Taught in: 01_data
 """
 
 from pathlib import Path

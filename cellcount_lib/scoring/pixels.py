@@ -76,7 +76,7 @@ def pixel_scores(table: Confusion) -> PixelScores:
     (no true background) and MCC 0/0 (truth or prediction of one class only) are 1.0 if all pixels
     are right and 0.0 otherwise. (In scikit-learn the MCC of a perfect, empty prediction is 0.)
 
-    Taught in: 06_threshold_and_ruler.
+    Taught in: 08_transfer.
 
     Examples
     --------

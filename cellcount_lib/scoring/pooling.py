@@ -10,7 +10,7 @@ touching objects are told apart; columns splits, merges (`matching.splits_and_me
 objects matched above IoU 0.5) and ap (of the picture), scores splits, merges (per 100 true
 objects), pq and ap.
 
-Taught in: 08_transfer, 09_touching_cells
+Taught in: 06_threshold_and_ruler, 09_touching_cells
 """
 
 from collections.abc import Callable

@@ -5,8 +5,6 @@ pixel is sampled once: the image and the weight map between pixels, the mask at 
 That warp is written by hand. Fastai composes affine transforms the same way but knows no elastic
 one; Kornia has both, as two samplings after a 63-pixel convolution, which costs a third of a
 training step on two cores. Blur is Kornia's.
-
-Taught in: 03_one_experiment
 """
 
 import math

@@ -5,7 +5,7 @@ Nothing is loaded while a network trains. All pictures lie in one flat table of 
 operation there. A *place* says where a crop may start and how often it is drawn in an epoch, which
 is all that oversampling is.
 
-Taught in: 03_one_experiment, 04_ablations
+Taught in: 04_ablations
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -1,6 +1,6 @@
 """One training from settings to a trained network: data, Learner, learning rate, resume.
 
-Taught in: 03_one_experiment
+Taught in: 08_transfer
 """
 
 import time
