@@ -9,7 +9,6 @@ The pictures are read once; every row is one training, scored on full-size test 
 import argparse
 import sys
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -26,10 +25,10 @@ from cellcount_lib.training.spec import Training
 SHOWN = ("f1", "precision", "recall", "mae")
 
 
-def row_of(name: str, found: dict[str, Any], **more: object) -> dict[str, str]:
+def row_of(name: str, scores: dict[str, float], **more: object) -> dict[str, str]:
     return {
         "method": name,
-        **{column: f"{found[column]:.3f}" for column in SHOWN},
+        **{column: f"{scores[column]:.3f}" for column in SHOWN},
         **{column: str(value) for column, value in more.items()},
     }
 

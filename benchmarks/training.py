@@ -19,46 +19,46 @@ from cellcount_lib.training.checkpoint import Checkpoint
 from cellcount_lib.training.crops import PLACES, Crops, grid_places
 from cellcount_lib.training.learner import EpochLearner, make_learner, optimizer
 from cellcount_lib.training.loader import Batches
-from cellcount_lib.training.profiles import profile
-from cellcount_lib.training.recipes import Recipe, recipe
+from cellcount_lib.training.profiles import PROFILES
+from cellcount_lib.training.recipes import RECIPES
 
-STEPS = profile("laptop").steps or 90  # of an epoch
+STEPS = PROFILES["laptop"].steps or 90  # of an epoch
 
 
 def pictures(number: int = 6) -> list[Sample]:
     return [rescale(simulate(index), 0.25) for index in range(4, 4 + number)]
 
 
-class Setting:
-    """Network, batches and Learner of the laptop profile, as `training.run` makes them."""
+class Laptop:
+    """Network, batches and Learner of the laptop profile, as `training.prepare` makes them."""
 
     def __init__(self, precision: str = "auto") -> None:
         self.device = choose_device()
         self.dtype = choose_precision(self.device, precision)
-        self.plan: Recipe = recipe("recommended")
-        self.scale = profile("laptop")
+        self.recipe = RECIPES["recommended"]
+        self.profile = PROFILES["laptop"]
         self.samples = pictures()
-        self.loss = losses.build(self.plan.loss)
+        self.loss = losses.build(self.recipe.loss)
         self.folder = tempfile.TemporaryDirectory()
 
     def batches(self) -> Batches:
         return Batches(
             Crops(self.samples, device=self.device),
-            PLACES[self.plan.sampling](self.samples, self.scale.crop),
-            side=self.scale.crop,
-            batch=self.scale.batch or self.plan.batch,
-            augmentation=self.plan.augmentation,
+            PLACES[self.recipe.sampling](self.samples, self.profile.crop),
+            side=self.profile.crop,
+            batch=self.profile.batch or self.recipe.batch,
+            augmentation=self.recipe.augmentation,
             steps=STEPS,
         )
 
     def model(self) -> torch.nn.Module:
-        model = build("c-resunet", bn_momentum=self.scale.bn_momentum)
+        model = build("c-resunet", bn_momentum=self.profile.bn_momentum)
         return model.to(device=self.device, memory_format=torch.channels_last)
 
     def learner(self) -> EpochLearner:
         one = Crops(self.samples[:1], device=self.device)
-        places = grid_places(self.samples[:1], self.scale.crop)
-        valid = Batches(one, places, side=self.scale.crop, batch=len(places.image))
+        places = grid_places(self.samples[:1], self.profile.crop)
+        valid = Batches(one, places, side=self.profile.crop, batch=len(places.image))
         checkpoint = Path(self.folder.name) / "checkpoint.safetensors"
         checkpoint.unlink(missing_ok=True)
         return make_learner(
@@ -66,7 +66,7 @@ class Setting:
             self.batches(),
             valid,
             self.loss,
-            self.plan,
+            self.recipe,
             dtype=self.dtype,
             cbs=[Progress(False), Checkpoint(checkpoint, {}, lr=1e-3)],
         )
@@ -76,59 +76,59 @@ class Setting:
             torch.cuda.synchronize()
 
 
-def through_the_learner(setting: Setting) -> int:
+def through_the_learner(laptop: Laptop) -> int:
     """One epoch with every callback, data, augmentation, a validation batch and a checkpoint."""
-    learn = setting.learner()
+    learn = laptop.learner()
     learn.fit(1, 1e-3)
-    setting.synchronise()
+    laptop.synchronise()
     return STEPS
 
 
-def bare(setting: Setting) -> int:
+def bare(laptop: Laptop) -> int:
     """As many steps on one batch that is already there: forward, loss, backward, optimiser."""
-    model, batch = setting.model().train(), setting.batches().one_batch()
-    step = optimizer(model, setting.plan, None, lr=1e-3).opt
-    kind = setting.device.type
+    model, batch = laptop.model().train(), laptop.batches().one_batch()
+    step = optimizer(model, laptop.recipe, None, lr=1e-3).opt
+    kind = laptop.device.type
     for _ in range(STEPS):
-        with torch.autocast(kind, setting.dtype, enabled=setting.dtype != torch.float32):
+        with torch.autocast(kind, laptop.dtype, enabled=laptop.dtype != torch.float32):
             logits = model(batch[0])
-        setting.loss(logits, *batch[1:]).backward()
+        laptop.loss(logits, *batch[1:]).backward()
         step.step()
         step.zero_grad()
-    setting.synchronise()
+    laptop.synchronise()
     return STEPS
 
 
 def cases() -> list[Case]:
-    found = []
-    for precision in dict.fromkeys(["fp32", "auto"]):
-        setting = Setting(precision)
-        name = str(setting.dtype).removeprefix("torch.")
-        found.append(
+    made = []
+    for precision in ("fp32", "auto"):
+        laptop = Laptop(precision)
+        name = str(laptop.dtype).removeprefix("torch.")
+        made.append(
             Case(
                 f"epoch of {STEPS} steps through the Learner, c-ResUnet, 8 crops of 128, {name}",
-                ours=all_cores()(lambda s=setting: through_the_learner(s)),
-                reference=all_cores()(lambda s=setting: bare(s)),
+                ours=all_cores()(lambda s=laptop: through_the_learner(s)),
+                reference=all_cores()(lambda s=laptop: bare(s)),
                 reference_is="bare PyTorch steps on one resident batch",
-                at_least=0.85 if setting.device.type == "cuda" else 0.9,
+                at_least=0.85 if laptop.device.type == "cuda" else 0.9,
                 same=lambda a, b: a == b,
                 rounds=2,
             )
         )
-    return found
+    return made
 
 
 @all_cores()
 def report() -> str:
     """Where the time of a step goes, in milliseconds, by running its parts one after the other."""
-    setting = Setting()
-    batches, model = setting.batches(), setting.model().train()
-    step = optimizer(model, setting.plan, None, lr=1e-3).opt
-    change, side = setting.plan.augmentation, setting.scale.crop
+    laptop = Laptop()
+    batches, model = laptop.batches(), laptop.model().train()
+    step = optimizer(model, laptop.recipe, None, lr=1e-3).opt
+    change, side = laptop.recipe.augmentation, laptop.profile.crop
     spent: dict[str, list[float]] = {}
 
     def timed(name: str, start: float) -> float:
-        setting.synchronise()
+        laptop.synchronise()
         now = time.perf_counter()
         spent.setdefault(name, []).append(1000 * (now - start))
         return now
@@ -142,11 +142,11 @@ def report() -> str:
         picture, mask, _ = change(pixels, weights, side, torch.Generator().manual_seed(index))
         now = timed("augmentation", now)
         with torch.autocast(
-            setting.device.type, setting.dtype, enabled=setting.dtype != torch.float32
+            laptop.device.type, laptop.dtype, enabled=laptop.dtype != torch.float32
         ):
             logits = model(picture)
         now = timed("forward", now)
-        loss = setting.loss(logits, mask)
+        loss = laptop.loss(logits, mask)
         now = timed("loss", now)
         loss.backward()
         now = timed("backward", now)
@@ -155,14 +155,14 @@ def report() -> str:
         timed("optimiser", now)
     parts = {name: float(np.median(values)) for name, values in spent.items()}
     start = time.perf_counter()
-    through_the_learner(setting)
+    through_the_learner(laptop)
     whole = 1000 * (time.perf_counter() - start) / STEPS
     parts["the rest: Learner, metrics, a validation batch, a checkpoint"] = whole - sum(
         parts.values()
     )
     lines = [
-        f"Where a step of {whole:.0f} ms goes (c-ResUnet, 8 crops of 128, {setting.dtype}, "
-        f"{setting.device}; medians of {STEPS}):",
+        f"Where a step of {whole:.0f} ms goes (c-ResUnet, 8 crops of 128, {laptop.dtype}, "
+        f"{laptop.device}; medians of {STEPS}):",
         "",
         "| part | ms | share |",
         "| --- | --- | --- |",

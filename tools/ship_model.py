@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import cell_width
@@ -84,11 +86,9 @@ def measured(name: str) -> dict[str, Any]:
     scale = 1.0 if told is None else told / trained.info.cell_px
     rows = []
     for sample in read_all(test):
-        found = predict(trained, sample.image, cell_px=told)
+        labels = predict(trained, sample.image, cell_px=told).labels
         image = sample.meta["name"]
-        rows.append(ruler.score(sample.labels, found.labels, image=image, scale=scale))
-    import pandas as pd
-
+        rows.append(ruler.score(sample.labels, labels, image=image, scale=scale))
     return {"pictures": len(rows), "width": width, **pooled(pd.DataFrame(rows), mpe=ruler.mpe)}
 
 
@@ -108,12 +108,12 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in (*MEASURED, *given.also):
-        found = measured(name)
+        scores = measured(name)
         shown = name if not name.startswith("folder:") else Path(name).name
         lines.append(
-            f"| {shown} | {found['pictures']} | {found['width']:.0f} px | {found['f1']:.3f} | "
-            f"{found['precision']:.3f} | {found['recall']:.3f} | {found['mae']:.1f} | "
-            f"{found['n_true'] / found['pictures']:.1f} |"
+            f"| {shown} | {scores['pictures']} | {scores['width']:.0f} px | {scores['f1']:.3f} | "
+            f"{scores['precision']:.3f} | {scores['recall']:.3f} | {scores['mae']:.1f} | "
+            f"{scores['n_true'] / scores['pictures']:.1f} |"
         )
         print(lines[-1], flush=True)
     info = trained.info

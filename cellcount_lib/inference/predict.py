@@ -46,16 +46,17 @@ class Prediction(NamedTuple):
 
 
 def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """Return the device asked for, or the best one there is: CUDA, else the CPU."""
+    """Return the device asked for, or the best one there is: CUDA, Apple's GPU, else the CPU."""
     if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        apple = "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else apple)
     try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
+        asked = torch.device(device)
+        torch.empty(1, device=asked)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {str(device)!r} cannot be used here: {reason}") from error
-    return found
+    return asked
 
 
 def choose_precision(device: torch.device, precision: str = "auto") -> torch.dtype:

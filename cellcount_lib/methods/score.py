@@ -32,7 +32,7 @@ from cellcount_lib.methods.harmonise import steps
 from cellcount_lib.scoring.protocols import Protocol, protocol
 from cellcount_lib.scoring.sweeps import sweep_rows
 from cellcount_lib.training.data import FullSize, full_size
-from cellcount_lib.training.profiles import profile
+from cellcount_lib.training.profiles import PROFILES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class Scoring:
         if self.method not in METHODS:
             raise unknown_name("method", self.method, METHODS)
         protocol(self.protocol)
-        profile(self.profile)
+        PROFILES[self.profile]
         if (self.run is not None) != (self.method in OF_A_RUN):
             raise InputError(
                 "run: expected the id of a run with the methods 'run' and 'apply', and only there"

@@ -159,9 +159,9 @@ def _grid(
     grid: str, profile: str, seeds: str | None, dataset: str | None, scale: float | None
 ) -> "Grid":
     from cellcount_lib.runs.grid import load_grid
-    from cellcount_lib.training.profiles import profile as named
+    from cellcount_lib.training.profiles import PROFILES
 
-    named(profile)
+    PROFILES[profile]
     return load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
 
 

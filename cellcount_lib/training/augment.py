@@ -57,16 +57,9 @@ class Augmentation:
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        limits = {
-            "rotate": 180,
-            "zoom": 0.9,
-            "elastic": 0.5,
-            "light": 1,
-            "noise": 1,
-            "blur": 10,
-            "grey": 1,
-        }
-        for name, most in (limits | {"share": 1}).items():
+        limits = {"rotate": 180, "zoom": 0.9, "elastic": 0.5, "blur": 10}
+        for name in ("rotate", "zoom", "elastic", "light", "noise", "blur", "grey", "share"):
+            most = limits.get(name, 1)
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(
                     f"{name}: expected a number from 0 to {most}, found {getattr(self, name)!r}"

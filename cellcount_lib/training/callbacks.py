@@ -18,7 +18,8 @@ from cellcount_lib.files import write_whole
 from cellcount_lib.losses import cell_logit
 from cellcount_lib.progress import watched
 from cellcount_lib.seeds import derived_seed
-from cellcount_lib.training.fast import Callback, CancelFitException, Metric
+from cellcount_lib.training.fast import Callback, CancelFitException, Learner, Metric
+from cellcount_lib.training.recipes import Monitor
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -34,7 +35,7 @@ class Dice(Metric):
         self.common: Tensor | int = 0
         self.both: Tensor | int = 0
 
-    def accumulate(self, learn: Any) -> None:
+    def accumulate(self, learn: Learner) -> None:
         """Add a batch; sums stay on the device, nothing waits for them."""
         predicted = cell_logit(learn.pred.detach()) > 0
         true = learn.loss_func.truth(learn.yb[0])
@@ -61,7 +62,7 @@ class Found(Metric):
         self.predicted: Tensor | int = 0
         self.pixels = 0
 
-    def accumulate(self, learn: Any) -> None:
+    def accumulate(self, learn: Learner) -> None:
         """Add a batch."""
         logit = cell_logit(learn.pred.detach())
         self.predicted = self.predicted + (logit > 0).sum()
@@ -136,7 +137,7 @@ class Watch(Callback):
 
     Parameters
     ----------
-    monitor : {"valid_loss", "dice"}
+    monitor : Monitor
     min_delta : float
         Smaller gains do not count.
     patience, factor : int, float
@@ -156,7 +157,7 @@ class Watch(Callback):
 
     def __init__(
         self,
-        monitor: str,
+        monitor: Monitor,
         *,
         min_delta: float = 0.0,
         patience: int = 0,
@@ -209,7 +210,7 @@ class History(Callback):
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, float]] = []
 
     def before_fit(self) -> None:
         """Stand aside while a learning rate is looked for."""
@@ -236,7 +237,7 @@ class History(Callback):
             write_history(self.file, self.rows)
 
 
-def write_history(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_history(path: Path, rows: list[dict[str, float]]) -> None:
     """Write the rows as CSV, whole or not at all."""
     text = io.StringIO()
     table = csv.DictWriter(text, COLUMNS, lineterminator="\n")

@@ -2,13 +2,13 @@
 
 Weights, optimiser, best weights so far, the state of schedule and stopping, and the history, as
 safetensors and JSON. No random state: every epoch is seeded by its number (`callbacks.EpochSeed`).
-A checkpoint carries the settings of its training; one of another training is refused.
+A checkpoint carries the identity of its training; one of another training is refused.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from torch import Tensor
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.model_file import read_tensors, tensor_digest, write_tensors
 from cellcount_lib.training.fast import Callback
+
+if TYPE_CHECKING:
+    from cellcount_lib.training.learner import EpochLearner
 
 FORMAT = "cellcount-checkpoint/1"
 
@@ -26,7 +29,7 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : Path
-    settings : mapping
+    identity : mapping
         All that decides the weights, as JSON values.
     lr : float
         The learning rate in use, which may have been searched for.
@@ -34,22 +37,22 @@ class Checkpoint(Callback):
 
     order = 70
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], *, lr: float) -> None:
-        self.file, self.settings, self.lr = path, dict(settings), lr
+    def __init__(self, path: Path, identity: Mapping[str, Any], *, lr: float) -> None:
+        self.file, self.identity, self.lr = path, dict(identity), lr
 
     def before_fit(self) -> None:
         """Continue where the checkpoint ends, if there is one."""
         if self.file.exists():
-            tensors, about = read_checkpoint(self.file, self.settings)
+            tensors, about = read_checkpoint(self.file, self.identity)
             restore_state(self.learn, tensors, about)
 
     def after_epoch(self) -> None:
         """Write it: complete and flushed before it replaces the one before."""
         tensors, about = state(self.learn)
-        write_checkpoint(self.file, tensors, about | {"settings": self.settings, "lr": self.lr})
+        write_checkpoint(self.file, tensors, about | {"settings": self.identity, "lr": self.lr})
 
 
-def state(learn: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def state(learn: "EpochLearner") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the numbers of a Learner between two epochs."""
     optimiser = learn.opt.opt.state_dict()
     tensors = {f"model.{k}": v for k, v in learn.model.state_dict().items()}
@@ -74,7 +77,9 @@ def state(learn: Any) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, about
 
 
-def restore_state(learn: Any, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def restore_state(
+    learn: "EpochLearner", tensors: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> None:
     """Put a Learner in the state that `state` saw."""
     learn.model.load_state_dict(_under("model.", tensors))
     entries: dict[int, dict[str, Any]] = {}
@@ -106,9 +111,9 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], about: Mapping[s
 
 
 def read_checkpoint(
-    path: Path, settings: Mapping[str, Any]
+    path: Path, identity: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint of the training with these settings; anything else is an error."""
+    """Read a checkpoint of the training with this identity; anything else is an error."""
     advice = f"remove {path} to train from the start, or choose another folder"
     try:
         tensors, header = read_tensors(path)
@@ -119,7 +124,7 @@ def read_checkpoint(
     if header.get("sha256") != tensor_digest(tensors, header["about"]):
         raise DataError(f"{path}: its content does not match its checksum, it is damaged; {advice}")
     about: dict[str, Any] = json.loads(header["about"])
-    wanted = json.loads(json.dumps(dict(settings)))  # tuples become lists, as in the file
+    wanted = json.loads(json.dumps(dict(identity)))  # tuples become lists, as in the file
     if different := list(differences(about["settings"], wanted)):
         raise DataError(f"{path} belongs to another training: {'; '.join(different)}. {advice}")
     return tensors, about

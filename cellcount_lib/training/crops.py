@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
-from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.sample import Sample, brightness
 from cellcount_lib.errors import InputError
 from cellcount_lib.inference.formulations import MASK
+from cellcount_lib.registry import Registry
 from cellcount_lib.training.weightmap import weight_map
 
 GRID_CROP, GRID_STRIDE = 512, 400  # S3: 4x3 crops of 512 pixels, 400 apart, from 1600x1200
@@ -45,12 +47,11 @@ class Places:
     times: NDArray[np.int64]
 
     def __add__(self, other: "Places") -> "Places":
-        pairs = (
-            (self.image, other.image),
-            (self.box, other.box),
-            (self.times, other.times),
+        return Places(
+            np.concatenate([self.image, other.image]),
+            np.concatenate([self.box, other.box]),
+            np.concatenate([self.times, other.times]),
         )
-        return Places(*(np.concatenate(pair) for pair in pairs))
 
     @property
     def per_epoch(self) -> int:
@@ -95,17 +96,12 @@ def grid_places(samples: Sequence[Sample], crop: int) -> Places:
 
 def random_places(samples: Sequence[Sample], crop: int) -> Places:
     """Random crops, as in 2023: anywhere, as many per image as the grid would give."""
-    return _places(
-        (
-            i,
-            0,
-            max(h - crop, 0),
-            0,
-            max(w - crop, 0),
-            len(grid_starts(h, crop)) * len(grid_starts(w, crop)),
-        )
-        for i, (h, w) in enumerate(s.labels.shape for s in samples)
-    )
+    rows = []
+    for i, sample in enumerate(samples):
+        height, width = sample.labels.shape
+        number = len(grid_starts(height, crop)) * len(grid_starts(width, crop))
+        rows.append((i, 0, max(height - crop, 0), 0, max(width - crop, 0), number))
+    return _places(rows)
 
 
 def cell_places(samples: Sequence[Sample], crop: int) -> Places:
@@ -128,8 +124,6 @@ def cell_places(samples: Sequence[Sample], crop: int) -> Places:
 
 
 def _centres(labels: NDArray[np.int32]) -> list[tuple[int, int]]:
-    from scipy import ndimage
-
     boxes = [box for box in ndimage.find_objects(labels) if box is not None]
     return [tuple((s.start + s.stop - 1) // 2 for s in box) for box in boxes]
 
@@ -143,16 +137,12 @@ def artifact_places(
     as the upper quarter of cell pixels but lie outside every cell and its rim; the `number` crops
     with the highest counts are drawn `ARTIFACT_FACTOR` times each.
     """
-    from scipy import ndimage
-
-    from cellcount_lib.data.sample import brightness
-
     cells = [brightness(s.image)[s.labels > 0] for s in samples]
     inside = np.concatenate(cells)
     if inside.size == 0:
         raise InputError("artifact oversampling needs training pictures with at least one cell")
     bright = np.percentile(inside, 75)
-    found = []
+    counted = []
     for i, sample in enumerate(samples):
         rim = max(2, round(crop / GRID_CROP * 15))  # glow around a cell, 15 pixels at full size
         near = ndimage.maximum_filter(sample.labels > 0, size=2 * rim + 1)
@@ -160,8 +150,8 @@ def artifact_places(
         for y in grid_starts(foreign.shape[0], crop):
             for x in grid_starts(foreign.shape[1], crop):
                 count = int(foreign[y : y + crop, x : x + crop].sum())
-                found.append((-count, i, y, x))
-    chosen = [row for row in sorted(found)[:number] if row[0] < 0]
+                counted.append((-count, i, y, x))
+    chosen = [row for row in sorted(counted)[:number] if row[0] < 0]
     if not chosen:
         raise InputError(
             "artifact oversampling: no crop shows anything as bright as a cell outside the cells"
@@ -169,7 +159,9 @@ def artifact_places(
     return _places((i, y, y, x, x, ARTIFACT_FACTOR) for _, i, y, x in chosen)
 
 
-PLACES = {"grid": grid_places, "random": random_places, "cells": cell_places}
+PLACES = Registry(
+    "crop sampling", {"grid": grid_places, "random": random_places, "cells": cell_places}
+)
 
 
 class Crops:
@@ -218,8 +210,8 @@ class Crops:
             pixels[part, 3] = target(sample.labels).reshape(-1)
             if weights is not None and weight_sigma is not None:
                 # What a cell pixel weighs against a background pixel is the loss's own setting.
-                found = weight_map(sample.labels, sigma=weight_sigma, cell_weight=1.0)
-                weights[part] = found.reshape(-1)
+                one = weight_map(sample.labels, sigma=weight_sigma, cell_weight=1.0)
+                weights[part] = one.reshape(-1)
         self.pixels = self._stay(torch.from_numpy(pixels), pinned)
         self.weights = None if weights is None else self._stay(torch.from_numpy(weights), pinned)
         offsets = np.concatenate([[0], sizes.cumsum()[:-1]])

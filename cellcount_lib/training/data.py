@@ -5,8 +5,9 @@ Taught in: 03_one_experiment
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
@@ -16,7 +17,8 @@ from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.scoring.protocols import CELL_PX
 from cellcount_lib.training.crops import PLACES, Crops, artifact_places, grid_places
 from cellcount_lib.training.loader import Batches
-from cellcount_lib.training.profiles import profile
+from cellcount_lib.training.profiles import PROFILES, Profile
+from cellcount_lib.training.recipes import Recipe
 from cellcount_lib.training.spec import Training
 
 if TYPE_CHECKING:
@@ -71,18 +73,18 @@ class FullSize:
 
 def full_size(
     dataset: str,
-    profile_name: str,
+    profile: str,
     *,
     protocol_scale: float | None = None,
     root: Path | None = None,
     jobs: int | None = None,
 ) -> FullSize:
     """Open the splits of a dataset, and measure its cells on a few training pictures."""
-    scale = profile(profile_name)
-    train = some(load(dataset, root=root, split="train"), scale.train_images)
-    val = some(load(dataset, root=root, split="val"), scale.val_images)
+    limits = PROFILES[profile]
+    train = some(load(dataset, root=root, split="train"), limits.train_images)
+    val = some(load(dataset, root=root, split="val"), limits.val_images)
     try:
-        test = some(load(dataset, root=root, split="test"), scale.test_images)
+        test = some(load(dataset, root=root, split="test"), limits.test_images)
     except DataError:  # a folder of one's own may have no test pictures
         test = None
     few = list(read_all(some(train, MEASURED), jobs=jobs))
@@ -109,8 +111,7 @@ def read_data(training: Training, *, root: Path | None = None, jobs: int | None 
         root=root,
         jobs=jobs,
     )
-    _, scale = training.resolved()
-    size = training.scale or scale.scale(parts.cell_px)
+    size = training.scale or PROFILES[training.profile].scale(parts.cell_px)
     return Data(
         train=list(read_all(replace(parts.train, scale=size), jobs=jobs)),
         valid=list(read_all(replace(parts.val, scale=size), jobs=jobs)),
@@ -134,36 +135,33 @@ def held(data: Data) -> Data:
 
 
 def make_batches(
-    training: Training, data: Data, *, device: "torch.device"
+    training: Training, recipe: Recipe, profile: Profile, data: Data, *, device: "torch.device"
 ) -> tuple[Batches, Batches]:
     """Put the pictures on the device and plan the crops."""
-    plan, scale = training.resolved()
-    sigma = WEIGHT_SIGMA * data.scale if plan.weight_map else None
-    places = PLACES[plan.sampling](data.train, scale.crop)
+    places = PLACES[recipe.sampling](data.train, profile.crop)
     if training.oversample_artifacts:
-        places += artifact_places(data.train, scale.crop)
-    samples: Sequence[Sample] = [*data.train, *data.valid]
-    pinned = _too_large(samples, plan.weight_map, device)
-    options: dict[str, Any] = {
-        "target": formulation(plan.loss).target,
-        "weight_sigma": sigma,
-        "device": device,
-        "pinned": pinned,
-    }
+        places += artifact_places(data.train, profile.crop)
+    crops = partial(
+        Crops,
+        target=formulation(recipe.loss).target,
+        weight_sigma=WEIGHT_SIGMA * data.scale if recipe.weight_map else None,
+        device=device,
+        pinned=_too_large([*data.train, *data.valid], recipe.weight_map, device),
+    )
     train = Batches(
-        Crops(data.train, **options),
+        crops(data.train),
         places,
-        side=scale.crop,
-        batch=plan.batch,
-        steps=scale.steps,
+        side=profile.crop,
+        batch=recipe.batch,
+        steps=profile.steps,
         seed=training.seed,
-        augmentation=plan.augmentation,
+        augmentation=recipe.augmentation,
     )
     valid = Batches(
-        Crops(data.valid, **options),
-        grid_places(data.valid, scale.crop),
-        side=scale.crop,
-        batch=plan.batch * VALID_BATCHES,
+        crops(data.valid),
+        grid_places(data.valid, profile.crop),
+        side=profile.crop,
+        batch=recipe.batch * VALID_BATCHES,
     )
     return train, valid
 

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -119,17 +118,21 @@ def make_learner(
     return learn
 
 
-def optimizer(model: nn.Module, recipe: Recipe, params: Any, *, lr: float) -> OptimWrapper:
-    """Make torch's optimiser of a recipe; normalisation and biases are not decayed."""
-    slow = set(map(id, contracting(model))) if recipe.contracting_lr != 1 else set()
-    groups = []
-    for part in ([p for p in model.parameters() if id(p) in slow], _others(model, slow)):
+def optimizer(model: nn.Module, recipe: Recipe, params: object, *, lr: float) -> OptimWrapper:
+    """Make torch's optimiser of a recipe; normalisation and biases are not decayed.
+
+    Fastai calls it with `params`, the parameters in groups of its own, which are not used.
+    """
+    slow = set()
+    if recipe.contracting_lr != 1 and isinstance(model, SegmentationModel):
+        slow = set(map(id, model.contracting()))
+    groups: list[dict[str, object]] = []
+    for first in (True, False):
+        part = [p for p in model.parameters() if (id(p) in slow) == first]
         if part:
-            matrices = [p for p in part if p.ndim > 1]
-            vectors = [p for p in part if p.ndim <= 1]
             groups += [
-                {"params": matrices, "weight_decay": recipe.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
+                {"params": [p for p in part if p.ndim > 1], "weight_decay": recipe.weight_decay},
+                {"params": [p for p in part if p.ndim <= 1], "weight_decay": 0.0},
             ]
     if recipe.optimizer == "sgd":
         return OptimWrapper(opt=torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum))
@@ -137,22 +140,13 @@ def optimizer(model: nn.Module, recipe: Recipe, params: Any, *, lr: float) -> Op
     return OptimWrapper(opt=kind(groups, lr=lr, betas=recipe.betas, eps=recipe.eps, fused=True))
 
 
-def _others(model: nn.Module, slow: set[int]) -> list[nn.Parameter]:
-    return [p for p in model.parameters() if id(p) not in slow]
-
-
-def contracting(model: nn.Module) -> list[nn.Parameter]:
-    """Parameters of the layers down to the bottleneck, of a network that has one."""
-    return model.contracting() if isinstance(model, SegmentationModel) else []
-
-
-def rates(recipe: Recipe, lr: float) -> "float | NDArray[np.float64]":
+def rates(recipe: Recipe, lr: float) -> float | NDArray[np.float64]:
     """Return the learning rate, or one for each group of `optimizer` where they differ.
 
     Examples
     --------
-    >>> from cellcount_lib.training.recipes import recipe
-    >>> rates(recipe("fcn2016-discriminative"), 0.01).tolist()
+    >>> from cellcount_lib.training.recipes import RECIPES
+    >>> rates(RECIPES["fcn2016-discriminative"], 0.01).tolist()
     [0.001, 0.001, 0.01, 0.01]
     """
     if recipe.contracting_lr == 1:
@@ -169,7 +163,7 @@ def fit(learn: EpochLearner, recipe: Recipe, lr: float) -> None:
     elif recipe.schedule == "steps":
         every = recipe.patience / recipe.epochs
 
-        def decayed(share: float) -> Any:
+        def decayed(share: float) -> float | NDArray[np.float64]:
             # `share` of the training is a sum of floats: 1/3 may arrive as 0.33333
             return largest * recipe.factor ** int(share / every + 1e-6)
 
@@ -185,8 +179,7 @@ def find_lr(learn: EpochLearner, *, steps: int = 100) -> float:
     """
     with tempfile.TemporaryDirectory() as folder:
         learn.path = Path(folder)  # the test puts the weights aside there
-        found = learn.lr_find(num_it=steps, show_plot=False)
-    return float(found.valley)
+        return float(learn.lr_find(num_it=steps, show_plot=False).valley)
 
 
 def _silent(*_: object) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cellcount_lib.errors import InputError
@@ -108,7 +109,7 @@ class Batches:
             yield (picture, mask) if weights is None else (picture, mask, weights)
 
     def _parts(
-        self, images: "np.ndarray", corners: "np.ndarray"
+        self, images: NDArray[np.int64], corners: NDArray[np.int64]
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(images), self.batch):
             part = slice(start, start + self.batch)

@@ -4,7 +4,6 @@ Taught in: 03_one_experiment
 """
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,56 +22,11 @@ from cellcount_lib.training.callbacks import Progress
 from cellcount_lib.training.checkpoint import Checkpoint, read_checkpoint
 from cellcount_lib.training.code import training_code
 from cellcount_lib.training.data import Data, make_batches
+from cellcount_lib.training.fast import Callback
 from cellcount_lib.training.learner import EpochLearner, find_lr, fit, make_learner
-from cellcount_lib.training.loader import Batches
+from cellcount_lib.training.profiles import Profile
+from cellcount_lib.training.recipes import Recipe
 from cellcount_lib.training.spec import Training
-
-
-def make_model(training: Training, runs: Path | None = None) -> SegmentationModel:
-    """Build the network with this training's initial weights.
-
-    Parameters
-    ----------
-    training : Training
-    runs : Path, optional
-        Folder of the runs, if `training.init` is the id of one.
-    """
-    plan, scale = training.resolved()
-    model = build(
-        training.arch,
-        out_channels=formulation(plan.loss).channels,
-        bn_momentum=scale.bn_momentum,
-        seed=derived_seed(training.seed, "weights"),
-    )
-    if training.init is not None:
-        start = Path(training.init)
-        if runs is not None and (runs / start / MODEL).exists():
-            start = runs / start / MODEL
-        restore(model, load_model(start).model.state_dict(), start)
-    return model
-
-
-def make_training_learner(
-    training: Training,
-    train: Batches,
-    valid: Batches,
-    *,
-    dtype: "torch.dtype",
-    cbs: Sequence[Any] = (),
-    runs: Path | None = None,
-) -> EpochLearner:
-    """Make the Learner of a training; see `learner.make_learner` and `make_model`."""
-    plan, _ = training.resolved()
-    return make_learner(
-        make_model(training, runs),
-        train,
-        valid,
-        losses.build(plan.loss),
-        plan,
-        seed=training.seed,
-        dtype=dtype,
-        cbs=cbs,
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,25 +36,27 @@ class Prepared:
     Attributes
     ----------
     training : Training
+    recipe : Recipe
+        With the overrides of the training in it.
     learn : EpochLearner
     lr : float
-        That of the recipe, or the one that was looked for.
-    settings : dict
+        The recipe's, or the one that was searched for.
+    identity : dict
         All that decides the weights; see `identity`.
     """
 
     training: Training
+    recipe: Recipe
     learn: EpochLearner
     lr: float
-    settings: dict[str, Any]
+    identity: dict[str, Any]
 
     def fit(self) -> None:
         """Train, from the checkpoint if there is one; the weights are then those of the best epoch.
 
         Nothing happens twice: a training that is over is only read.
         """
-        plan, _ = self.training.resolved()
-        fit(self.learn, plan, self.lr)
+        fit(self.learn, self.recipe, self.lr)
         if self.learn.watch.best:
             self.learn.model.load_state_dict(self.learn.watch.best)
 
@@ -123,58 +79,78 @@ def prepare(
 
     Parameters as `train`.
     """
-    plan, _ = training.resolved()
+    recipe, profile = training.resolved()
     where = choose_device(device)
     dtype = choose_precision(where, training.precision)
-    batches, valid = make_batches(training, data, device=where)
-    settings = identity(training, data, dtype)
-    cbs: list[Any] = [Progress(show)]
-    runs = None if out is None else out.parent
-    found = None
+    train, valid = make_batches(training, recipe, profile, data, device=where)
+
+    def learner(*cbs: Callback) -> EpochLearner:
+        model = make_model(training, recipe, profile, None if out is None else out.parent)
+        loss = losses.build(recipe.loss)
+        return make_learner(
+            model, train, valid, loss, recipe, seed=training.seed, dtype=dtype, cbs=cbs
+        )
+
+    decides = identity(training, recipe, profile, data, dtype)
+    checkpoint = None
+    lr = recipe.lr
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         checkpoint = out / "checkpoint.safetensors"
-        found = read_checkpoint(checkpoint, settings)[1]["lr"] if checkpoint.exists() else None
-    lr = found or plan.lr
-    if not isinstance(lr, float):
-        lr = _searched_lr(training, batches, valid, dtype, runs)
-    if out is not None:
-        cbs.append(Checkpoint(checkpoint, settings, lr=lr))
-    learn = make_training_learner(training, batches, valid, dtype=dtype, cbs=cbs, runs=runs)
+        if checkpoint.exists():
+            lr = read_checkpoint(checkpoint, decides)[1]["lr"]
+    if lr == "valley":
+        # With a network of its own, so that nothing carries over; a hundred steps are too many
+        # where the training itself is not much longer.
+        train.epoch = 0
+        lr = find_lr(learner(), steps=max(20, min(100, recipe.epochs * len(train) // 4)))
+    lr = float(lr)
+    cbs = [] if checkpoint is None else [Checkpoint(checkpoint, decides, lr=lr)]
+    learn = learner(Progress(show), *cbs)
     if out is not None:
         learn.history.file = out / "history.csv"
     if compiled:
         learn.model.compile()
-    return Prepared(training, learn, lr, settings)
+    return Prepared(training, recipe, learn, lr, decides)
 
 
-def _searched_lr(
-    training: Training,
-    batches: Batches,
-    valid: Batches,
-    dtype: "torch.dtype",
-    runs: Path | None,
-) -> float:
-    """Look for the learning rate with a network of its own, so that nothing carries over.
+def make_model(
+    training: Training, recipe: Recipe, profile: Profile, runs: Path | None = None
+) -> SegmentationModel:
+    """Build the network with this training's initial weights.
 
-    A search of a hundred steps is shortened where the training itself is not much longer.
+    Parameters
+    ----------
+    training : Training
+    recipe, profile
+        Its own, with the overrides in them.
+    runs : Path, optional
+        Folder of the runs, if `training.init` is the id of one.
     """
-    plan, _ = training.resolved()
-    batches.epoch = 0
-    steps = max(20, min(100, plan.epochs * len(batches) // 4))
-    learn = make_training_learner(training, batches, valid, dtype=dtype, runs=runs)
-    return find_lr(learn, steps=steps)
+    model = build(
+        training.arch,
+        out_channels=formulation(recipe.loss).channels,
+        bn_momentum=profile.bn_momentum,
+        seed=derived_seed(training.seed, "weights"),
+    )
+    if training.init is not None:
+        start = Path(training.init)
+        if runs is not None and (runs / start / MODEL).exists():
+            start = runs / start / MODEL
+        restore(model, load_model(start).model.state_dict(), start)
+    return model
 
 
-def identity(training: Training, data: Data, dtype: "torch.dtype") -> dict[str, Any]:
+def identity(
+    training: Training, recipe: Recipe, profile: Profile, data: Data, dtype: torch.dtype
+) -> dict[str, Any]:
     """Return all that decides the weights, as JSON values: what a checkpoint must agree on."""
-    plan, scale = training.resolved()
     return {
         "dataset": training.dataset,
         "fingerprint": data.fingerprint,
         "arch": training.arch,
-        "recipe": dataclasses.asdict(plan),
-        "profile": dataclasses.asdict(scale),
+        "recipe": dataclasses.asdict(recipe),
+        "profile": dataclasses.asdict(profile),
         "oversample_artifacts": training.oversample_artifacts,
         "init": training.init,
         "seed": training.seed,

@@ -1,10 +1,8 @@
 """Profiles: the same experiment at the scale that a machine can bear."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
-from cellcount_lib.errors import unknown_name
+from cellcount_lib.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -49,83 +47,70 @@ class Profile:
 
         Examples
         --------
-        >>> profile("laptop").scale(37.6), profile("laptop").scale(5.0), profile("paper").scale(40)
-        (0.25, 1.0, 1.0)
+        >>> PROFILES["laptop"].scale(37.6), PROFILES["laptop"].scale(5.0)
+        (0.25, 1.0)
+        >>> PROFILES["paper"].scale(40)
+        1.0
         """
         if self.cell_px is None:
             return 1.0
         return min(1.0, max(0.01, round(self.cell_px / cell_px, 2)))
 
 
-PROFILES: Mapping[str, Profile] = MappingProxyType(
+PROFILES = Registry(
+    "profile",
     {
-        p.name: p
-        for p in (
-            Profile(
-                name="smoke",
-                description="seconds per run: does everything work?",
-                cell_px=9.4,
-                crop=64,
-                batch=4,
-                epochs=2,
-                steps=30,
-                train_images=8,
-                val_images=4,
-                test_images=4,
-                bn_momentum=0.1,
-            ),
-            Profile(
-                name="laptop",
-                description="two CPU cores, a minute or two per run",
-                cell_px=9.4,
-                crop=128,
-                batch=8,
-                epochs=4,
-                steps=90,
-                train_images=150,
-                val_images=24,
-                test_images=70,
-                bn_momentum=0.1,
-            ),
-            Profile(
-                name="gpu",
-                description="one GPU with 16 GB, minutes per run",
-                cell_px=18.8,
-                crop=256,
-                batch=32,
-                epochs=40,
-                steps=100,
-                train_images=None,
-                val_images=None,
-                test_images=None,
-                bn_momentum=0.02,
-            ),
-            Profile(
-                name="paper",
-                description="the published scale: full size, crops of 512, the recipe's epochs",
-                cell_px=None,
-                crop=512,
-                batch=None,
-                epochs=None,
-                steps=None,
-                train_images=None,
-                val_images=None,
-                test_images=None,
-                bn_momentum=0.01,
-            ),
-        )
-    }
+        "smoke": Profile(
+            name="smoke",
+            description="seconds per run: does everything work?",
+            cell_px=9.4,
+            crop=64,
+            batch=4,
+            epochs=2,
+            steps=30,
+            train_images=8,
+            val_images=4,
+            test_images=4,
+            bn_momentum=0.1,
+        ),
+        "laptop": Profile(
+            name="laptop",
+            description="two CPU cores, a minute or two per run",
+            cell_px=9.4,
+            crop=128,
+            batch=8,
+            epochs=4,
+            steps=90,
+            train_images=150,
+            val_images=24,
+            test_images=70,
+            bn_momentum=0.1,
+        ),
+        "gpu": Profile(
+            name="gpu",
+            description="one GPU with 16 GB, minutes per run",
+            cell_px=18.8,
+            crop=256,
+            batch=32,
+            epochs=40,
+            steps=100,
+            train_images=None,
+            val_images=None,
+            test_images=None,
+            bn_momentum=0.02,
+        ),
+        "paper": Profile(
+            name="paper",
+            description="the published scale: full size, crops of 512, the recipe's epochs",
+            cell_px=None,
+            crop=512,
+            batch=None,
+            epochs=None,
+            steps=None,
+            train_images=None,
+            val_images=None,
+            test_images=None,
+            bn_momentum=0.01,
+        ),
+    },
 )
-
-
-def profile(name: str) -> Profile:
-    """Return the profile of this name.
-
-    Examples
-    --------
-    >>> profile("laptop").crop
-    128
-    """
-    if name not in PROFILES:
-        raise unknown_name("profile", name, PROFILES)
-    return PROFILES[name]

@@ -4,14 +4,16 @@ A recipe says what happens at the published length. Under a shorter profile its 
 steps shrink in proportion (`Recipe.shortened`), so that a schedule keeps its shape.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import Literal
 
-from cellcount_lib.errors import unknown_name
+from cellcount_lib.registry import Registry
 from cellcount_lib.training.augment import Augmentation
 
-VALLEY = "valley"
+Optimizer = Literal["adam", "adamw", "sgd"]
+Schedule = Literal["plateau", "one-cycle", "steps", "constant"]
+Monitor = Literal["valid_loss", "dice"]
+Sampling = Literal["grid", "random", "cells"]
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,15 @@ class Recipe:
     Attributes
     ----------
     name, source : str
-    optimizer : {"adam", "adamw", "sgd"}
+    optimizer : Optimizer
     lr : float or "valley"
         Initial learning rate (largest one of a one-cycle schedule); "valley" looks for it first
         with fastai's `lr_find`.
-    schedule : {"plateau", "one-cycle", "steps"}
-        Multiply by `factor` after `patience` epochs without improvement, or every `patience`
-        epochs; or up and down once.
-    monitor : {"valid_loss", "dice"}
+    schedule : Schedule
+        "plateau" multiplies the rate by `factor` after `patience` epochs without improvement,
+        "steps" does so every `patience` epochs, "one-cycle" raises it and lowers it once,
+        "constant" leaves it.
+    monitor : Monitor
         What "better" means: the best epoch by this is kept.
     stop_after : int or None
         Epochs without improvement before training ends.
@@ -38,8 +41,8 @@ class Recipe:
         A name of `losses.names()`.
     weight_map : bool
         Whether the loss is weighted by maps of this study (can be switched per run).
-    sampling : {"grid", "random", "cells"}
-        Where crops come from, see `training.crops`.
+    sampling : Sampling
+        Where crops come from: a name of `crops.PLACES`.
     epochs, batch : int
         At full length.
     augmentation : Augmentation
@@ -53,12 +56,12 @@ class Recipe:
 
     name: str
     source: str
-    optimizer: str
-    lr: float | str
-    schedule: str
-    monitor: str
+    optimizer: Optimizer
+    lr: float | Literal["valley"]
+    schedule: Schedule
+    monitor: Monitor
     loss: str
-    sampling: str
+    sampling: Sampling
     epochs: int
     batch: int
     augmentation: Augmentation
@@ -78,7 +81,7 @@ class Recipe:
 
         Examples
         --------
-        >>> short = recipe("fcn2016").shortened(6)
+        >>> short = RECIPES["fcn2016"].shortened(6)
         >>> short.epochs, short.patience
         (6, 2)
         """
@@ -107,81 +110,77 @@ _FCN = Recipe(
     weight_decay=0.001,
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
+RECIPES = Registry(
+    "recipe",
     {
-        r.name: r
-        for r in (
-            # S3 and S0 give 0.006 and 0.06; R21 uses 0.001, and 5 epochs for 4. No source gives the
-            # number of epochs: training stops by itself, 200 is a bound that the stop never reached
-            # in 2023.
-            Recipe(
-                name="morelli2021",
-                source="S3, section Model training; learning rate of S3; R21",
-                optimizer="adam",
-                lr=0.006,
-                schedule="plateau",
-                patience=4,
-                factor=0.7,
-                stop_after=20,
-                monitor="valid_loss",
-                loss="wbce-2021",
-                weight_map=True,
-                sampling="grid",
-                epochs=200,
-                batch=4,
-                augmentation=Augmentation(
-                    rotate=180, elastic=0.03, light=0.1, noise=0.05, blur=1.0
-                ),
-                eps=1e-7,  # Keras
-            ),
-            Recipe(
-                name="clissa2023",
-                source="S1; R23 (fastai's defaults where S1 is silent)",
-                optimizer="adamw",  # fastai's Adam decays weights apart from the gradient
-                lr=VALLEY,
-                schedule="one-cycle",
-                monitor="dice",
-                min_delta=0.005,
-                loss="dice",
-                sampling="random",
-                epochs=200,
-                batch=32,
-                augmentation=Augmentation(rotate=15, flip=True, zoom=0.1, light=0.1, share=0.75),
-                weight_decay=0.01,
-                betas=(0.95, 0.99),
-                eps=1e-5,
-            ),
+        # S3 and S0 give 0.006 and 0.06; R21 uses 0.001, and 5 epochs for 4. No source gives the
+        # number of epochs: training stops by itself, 200 is a bound that the stop never reached
+        # in 2023.
+        "morelli2021": Recipe(
+            name="morelli2021",
+            source="S3, section Model training; learning rate of S3; R21",
+            optimizer="adam",
+            lr=0.006,
+            schedule="plateau",
+            patience=4,
+            factor=0.7,
+            stop_after=20,
+            monitor="valid_loss",
+            loss="wbce-2021",
+            weight_map=True,
+            sampling="grid",
+            epochs=200,
+            batch=4,
+            augmentation=Augmentation(rotate=180, elastic=0.03, light=0.1, noise=0.05, blur=1.0),
+            eps=1e-7,  # Keras
+        ),
+        "clissa2023": Recipe(
+            name="clissa2023",
+            source="S1; R23 (fastai's defaults where S1 is silent)",
+            optimizer="adamw",  # fastai's Adam decays weights apart from the gradient
+            lr="valley",
+            schedule="one-cycle",
+            monitor="dice",
+            min_delta=0.005,
+            loss="dice",
+            sampling="random",
+            epochs=200,
+            batch=32,
+            augmentation=Augmentation(rotate=15, flip=True, zoom=0.1, light=0.1, share=0.75),
+            weight_decay=0.01,
+            betas=(0.95, 0.99),
+            eps=1e-5,
+        ),
+        "fcn2016": _FCN,
+        "fcn2016-frozen": replace(
             _FCN,
-            replace(
-                _FCN,
-                name="fcn2016-frozen",
-                source="this project; fine-tuning of the expanding layers alone",
-                contracting_lr=0.0,
-            ),
-            replace(
-                _FCN,
-                name="fcn2016-discriminative",
-                source="this project; learning rates that grow with depth, as fastai offers them",
-                contracting_lr=0.1,
-            ),
-            Recipe(
-                name="recommended",
-                source="this project",
-                optimizer="adamw",
-                lr=5e-3,
-                schedule="one-cycle",
-                monitor="dice",
-                loss="combined-balanced",
-                sampling="cells",
-                epochs=100,
-                batch=16,
-                augmentation=Augmentation(quarter_turns=True, flip=True, light=0.1),
-                weight_decay=0.01,
-                betas=(0.95, 0.99),
-                eps=1e-5,
-            ),
-        )
-    }
+            name="fcn2016-frozen",
+            source="this project; fine-tuning of the expanding layers alone",
+            contracting_lr=0.0,
+        ),
+        "fcn2016-discriminative": replace(
+            _FCN,
+            name="fcn2016-discriminative",
+            source="this project; learning rates that grow with depth, as fastai offers them",
+            contracting_lr=0.1,
+        ),
+        "recommended": Recipe(
+            name="recommended",
+            source="this project",
+            optimizer="adamw",
+            lr=5e-3,
+            schedule="one-cycle",
+            monitor="dice",
+            loss="combined-balanced",
+            sampling="cells",
+            epochs=100,
+            batch=16,
+            augmentation=Augmentation(quarter_turns=True, flip=True, light=0.1),
+            weight_decay=0.01,
+            betas=(0.95, 0.99),
+            eps=1e-5,
+        ),
+    },
 )
 """Recipes by name.
 
@@ -192,16 +191,3 @@ pictures, profile ``laptop``, protocol ``recommended``, one seed each (the sprea
 (0.57), random crops gave 0.56, BCE 0.54, rates of 0.002 and 0.01 gave 0.54 and 0.51 instead of
 0.005, and Dice alone 0.26. ``python -m benchmarks.quality`` measures such rows again.
 """
-
-
-def recipe(name: str) -> Recipe:
-    """Return the recipe of this name.
-
-    Examples
-    --------
-    >>> recipe("clissa2023").schedule
-    'one-cycle'
-    """
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
-    return RECIPES[name]

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
@@ -24,12 +24,13 @@ from cellcount_lib.plots import history_figure
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.checkpoint import differences
 from cellcount_lib.training.data import Data
+from cellcount_lib.training.prepare import Prepared
 from cellcount_lib.training.spec import Training
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cellcount_lib.training.prepare import Prepared
+Status = Literal["completed", "collapsed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Result:
 
     Attributes
     ----------
-    status : {"completed", "collapsed"}
+    status : Status
     reason : str
         Why it collapsed or stopped early; else empty.
     model : SegmentationModel
@@ -61,24 +62,24 @@ class Result:
         interruption.
     """
 
-    status: str
+    status: Status
     reason: str
     model: SegmentationModel
     info: ModelInfo
-    history: list[dict[str, Any]]
+    history: list[dict[str, float]]
     cutoffs: "pd.DataFrame"
     images: "pd.DataFrame | None"
-    scores: dict[str, Any]
+    scores: dict[str, float]
     ruler: Ruler
     heatmaps: dict[str, dict[str, Kept]]
     seconds: dict[str, float]
 
 
-def evaluate(ready: "Prepared", data: Data, *, jobs: int | None = None) -> Result:
+def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     """Choose the cutoff on validation pictures and score the test pictures, all at full size."""
     start = time.perf_counter()
     training, learn = ready.training, ready.learn
-    asks = formulation(training.resolved()[0].loss)
+    asks = formulation(ready.recipe.loss)
     magnification = 1 / (data.scale * data.protocol_scale)
     measure = asks.adapt(protocol(training.protocol), magnification=magnification)
     ruler = Ruler(measure, data.protocol_scale, jobs)
@@ -92,13 +93,10 @@ def evaluate(ready: "Prepared", data: Data, *, jobs: int | None = None) -> Resul
     )
     kept, labels = look(data.val_set)
     choice, curve = ruler.choose_cutoff(kept, labels)
-    reason = learn.stop_reason
-    pixels = "n_pred" not in curve  # a curve of pixels: nothing but chance is nothing
-    nothing = not (curve["mcc"] > 0).any() if pixels else int(curve["n_pred"].max()) == 0
-    if nothing:
-        what = "pixel" if pixels else "object"
-        reason = "; ".join(filter(None, [reason, f"no {what} predicted on validation pictures"]))
-    status = "collapsed" if nothing or "loss became" in reason else "completed"
+    missing = _not_predicted(curve)
+    reason = "; ".join(filter(None, [learn.stop_reason, missing]))
+    collapsed = bool(missing) or "loss became" in reason
+    status: Status = "collapsed" if collapsed else "completed"
     images, scores = None, {}
     test_kept: dict[str, Kept] = {}
     if data.test_set is not None:
@@ -114,7 +112,7 @@ def evaluate(ready: "Prepared", data: Data, *, jobs: int | None = None) -> Resul
         cell_px=data.cell_px,
         protocol_scale=data.protocol_scale,
         formulation=asks.name,
-        training=ready.settings | {"status": status, "reason": reason, "lr_used": ready.lr},
+        training=ready.identity | {"status": status, "reason": reason, "lr_used": ready.lr},
     )
     return Result(
         status=status,
@@ -129,6 +127,15 @@ def evaluate(ready: "Prepared", data: Data, *, jobs: int | None = None) -> Resul
         heatmaps={"val": kept, "test": test_kept},
         seconds={"training": ready.seconds, "evaluation": time.perf_counter() - start},
     )
+
+
+def _not_predicted(curve: "pd.DataFrame") -> str:
+    """Say what was predicted at no cutoff, if anything: objects, or pixels better than chance."""
+    if "n_pred" in curve:
+        nothing, what = int(curve["n_pred"].max()) == 0, "object"
+    else:
+        nothing, what = not (curve["mcc"] > 0).any(), "pixel"
+    return f"no {what} predicted on validation pictures" if nothing else ""
 
 
 def leave(out: Path, training: Training, result: Result) -> None:

@@ -1,20 +1,16 @@
-"""One training from settings to a trained network: data, Learner, learning rate, resume.
+"""One training from start to end: read the pictures, train or go on, score, write the files.
 
 Taught in: 08_transfer
 """
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cellcount_lib.progress import watched
 from cellcount_lib.training.data import Data, read_data
 from cellcount_lib.training.prepare import prepare
 from cellcount_lib.training.result import Result, evaluate, leave
 from cellcount_lib.training.spec import Training
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(
@@ -53,21 +49,19 @@ def train(
     -------
     Result
     """
-    say = print if (watched() if show is None else show) else _quiet
+    show = watched() if show is None else show
     start = time.perf_counter()
     if data is None:
-        say(f"reading {training.dataset}")
+        if show:
+            print(f"reading {training.dataset}")
         data = read_data(training, root=root, jobs=jobs)
     ready = prepare(training, data, out, device=device, show=show, compiled=compiled)
     seconds = {"data": time.perf_counter() - start}
     ready.fit()
-    say(f"training took {ready.seconds:.0f} s; choosing the cutoff, scoring the test pictures")
+    if show:
+        print(f"training took {ready.seconds:.0f} s; choosing the cutoff, scoring test pictures")
     result = evaluate(ready, data, jobs=jobs)
     result.seconds.update(seconds)
     if out is not None:
         leave(out, training, result)
     return result
-
-
-def _quiet(*_: object) -> None:
-    """Say nothing."""

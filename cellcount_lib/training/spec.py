@@ -10,8 +10,8 @@ from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import InputError, unknown_name
 from cellcount_lib.models import MODELS
 from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.training.profiles import Profile, profile
-from cellcount_lib.training.recipes import Recipe, recipe
+from cellcount_lib.training.profiles import PROFILES, Profile
+from cellcount_lib.training.recipes import RECIPES, Recipe
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,6 @@ class Training:
         if self.loss is not None and self.loss not in losses.names():
             raise unknown_name("loss", self.loss, losses.names())
         protocol(self.protocol)
-        recipe(self.recipe)
-        profile(self.profile)
         for name in ("crop", "batch", "steps", "epochs"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
@@ -80,18 +78,19 @@ class Training:
         for name in ("scale", "protocol_scale"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
+        self.resolved()
 
     def resolved(self) -> tuple[Recipe, Profile]:
         """Return recipe and profile with the overrides of this training in them."""
-        scale = profile(self.profile)
-        crop, steps = self.crop or scale.crop, self.steps or scale.steps
-        plan = recipe(self.recipe).shortened(self.epochs or scale.epochs)
-        plan = replace(
-            plan,
-            batch=self.batch or scale.batch or plan.batch,
-            loss=self.loss or plan.loss,
-            weight_map=plan.weight_map if self.weight_map is None else self.weight_map,
+        profile = PROFILES[self.profile]
+        recipe = RECIPES[self.recipe].shortened(self.epochs or profile.epochs)
+        recipe = replace(
+            recipe,
+            batch=self.batch or profile.batch or recipe.batch,
+            loss=self.loss or recipe.loss,
+            weight_map=recipe.weight_map if self.weight_map is None else self.weight_map,
         )
         if self.grey is not None:
-            plan = replace(plan, augmentation=replace(plan.augmentation, grey=self.grey))
-        return plan, replace(scale, crop=crop, steps=steps)
+            recipe = replace(recipe, augmentation=replace(recipe.augmentation, grey=self.grey))
+        crop, steps = self.crop or profile.crop, self.steps or profile.steps
+        return recipe, replace(profile, crop=crop, steps=steps)

@@ -130,7 +130,22 @@ def test_precision_and_device():
     for wrong in ("gpu", "cuda:99"):
         with pytest.raises(InputError, match="cannot be used here"):
             choose_device(wrong)
-    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_best_device_is_a_gpu_of_nvidia_then_of_apple(cuda, mps, best, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device() == torch.device(best)
+
+
+def test_on_apples_gpu_the_network_runs_in_float32(monkeypatch):
+    monkeypatch.setattr(inference, "_bf16_in_cpu", lambda: True)
+    assert choose_precision(torch.device("mps")) == torch.float32
+    assert choose_precision(torch.device("mps"), "fp16") == torch.float16
 
 
 @pytest.mark.parametrize("cpu_has_it", [True, False])

@@ -14,7 +14,7 @@ from cellcount_lib.training.crops import Crops, cell_places, grid_places
 from cellcount_lib.training.fast import Callback
 from cellcount_lib.training.learner import find_lr, fit, make_learner
 from cellcount_lib.training.loader import Batches
-from cellcount_lib.training.recipes import recipe
+from cellcount_lib.training.recipes import RECIPES
 from tests.discs import draw
 
 EPOCHS, STEPS = 4, 6
@@ -41,7 +41,7 @@ def batches(samples, seed=0, weight_sigma=None):
 
 
 def short(name, **changes):
-    return replace(recipe(name).shortened(EPOCHS), **{"loss": "bce"} | changes)
+    return replace(RECIPES[name].shortened(EPOCHS), **{"loss": "bce"} | changes)
 
 
 def learner(samples, plan, cbs=(), dtype=torch.float32, **options):

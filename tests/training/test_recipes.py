@@ -1,16 +1,18 @@
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.losses import names
-from cellcount_lib.training.profiles import PROFILES, profile
-from cellcount_lib.training.recipes import RECIPES, recipe
+from cellcount_lib.training.crops import PLACES
+from cellcount_lib.training.profiles import PROFILES
+from cellcount_lib.training.recipes import RECIPES, Monitor, Optimizer, Sampling, Schedule
 from cellcount_lib.training.spec import Training
 
 
 def test_the_published_recipes_say_what_the_studies_say():
-    r21, r23, s2 = recipe("morelli2021"), recipe("clissa2023"), recipe("fcn2016")
+    r21, r23, s2 = (RECIPES[name] for name in ("morelli2021", "clissa2023", "fcn2016"))
     assert (r21.optimizer, r21.lr, r21.factor, r21.patience, r21.stop_after) == (
         "adam",
         0.006,
@@ -32,8 +34,10 @@ def test_the_published_recipes_say_what_the_studies_say():
 @pytest.mark.parametrize("one", RECIPES.values(), ids=RECIPES)
 def test_every_recipe_is_whole(one):
     assert one.loss in names()
-    assert one.monitor in ("valid_loss", "dice")
-    assert one.schedule in ("plateau", "one-cycle", "steps")
+    assert one.optimizer in get_args(Optimizer)
+    assert one.schedule in get_args(Schedule)
+    assert one.monitor in get_args(Monitor)
+    assert one.sampling in get_args(Sampling)
     assert one.shortened(None) is one
     assert one.shortened(one.epochs) is one
     short = one.shortened(3)
@@ -45,16 +49,25 @@ def test_every_recipe_is_whole(one):
 
 
 def test_profiles_grow():
-    sides = [profile(name).crop for name in ("smoke", "laptop", "gpu", "paper")]
-    assert sides == sorted(sides)
     assert list(PROFILES) == ["smoke", "laptop", "gpu", "paper"]
+    sides = [profile.crop for profile in PROFILES.values()]
+    assert sides == sorted(sides)
+
+
+@pytest.mark.parametrize("registry", [RECIPES, PROFILES], ids=["recipes", "profiles"])
+def test_each_has_the_name_it_is_asked_for_by(registry):
+    assert {key: one.name for key, one in registry.items()} == {key: key for key in registry}
+
+
+def test_every_way_of_sampling_has_its_function():
+    assert set(PLACES) == set(get_args(Sampling))
 
 
 def test_unknown_names_are_errors_with_a_hint():
     with pytest.raises(InputError, match="did you mean 'laptop'"):
-        profile("latop")
+        PROFILES["latop"]
     with pytest.raises(InputError, match="did you mean 'recommended'"):
-        recipe("recomended")
+        RECIPES["recomended"]
     for wrong in (
         {"arch": "cresunet"},
         {"loss": "dise"},
@@ -65,7 +78,7 @@ def test_unknown_names_are_errors_with_a_hint():
         {"grey": 2.0},
     ):
         with pytest.raises(InputError, match=next(iter(wrong.values()), "").__str__()):
-            Training(**wrong).resolved()
+            Training(**wrong)
 
 
 def test_overrides_win():

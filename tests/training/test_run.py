@@ -1,15 +1,12 @@
-"""Whole trainings on a small dataset: killed and resumed, repeated, collapsed, refused."""
+"""Whole trainings on a small dataset: repeated, collapsed, refused, killed and resumed."""
 
 import json
 import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,55 +16,19 @@ from torch import nn
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
-from cellcount_lib.inference.evaluation import Ruler
 from cellcount_lib.inference.model_file import ModelInfo, load_model, save_model
 from cellcount_lib.inference.predict import heatmap
 from cellcount_lib.models import build
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.training import spec as settings
-from cellcount_lib.training.recipes import recipe
+from cellcount_lib.training import spec
+from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
-from cellcount_lib.training.spec import Training
 from tests.discs import write_dataset
-
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = {
-    "arch": "small-unet",
-    "profile": "smoke",
-    "crop": 32,
-    "batch": 4,
-    "steps": 4,
-    "epochs": 4,
-    "scale": 1.0,
-    "protocol_scale": 0.45,
-    "precision": "fp32",
-}
-
-
-@pytest.fixture(scope="module")
-def discs(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("discs") / "data")
-
-
-def training(discs, **changes):
-    return Training(f"folder:{discs}", **SMALL | changes)
-
-
-def weights(folder):
-    return load_model(folder / "model.safetensors").model.state_dict()
-
+from tests.training.small import COMMAND, KILLED, ROOT, SMALL, training, weights
 
 # --- what is left --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def done(discs, tmp_path_factory):
-    """A training long enough to find the discs."""
-    out = tmp_path_factory.mktemp("done")
-    asked = training(discs, steps=30)
-    return asked, out, train(asked, out, show=False, jobs=1)
 
 
 def test_discs_are_learned_and_scored_on_full_pictures(done, discs):
@@ -178,8 +139,8 @@ def test_weight_maps_artifacts_and_a_searched_rate(discs):
 
 
 def test_nan_is_a_collapse_with_its_reason(discs, monkeypatch, tmp_path):
-    wild = replace(recipe("fcn2016"), lr=1e30)
-    monkeypatch.setattr(settings, "recipe", lambda name: wild)
+    wild = replace(RECIPES["fcn2016"], lr=1e30)
+    monkeypatch.setattr(spec, "RECIPES", {"recommended": wild})
     result = train(training(discs), tmp_path, show=False, jobs=1)
     assert result.status == "collapsed"
     assert "the loss became" in result.reason
@@ -204,75 +165,21 @@ def test_a_network_that_finds_nothing_is_a_collapse(discs, tmp_path):
 
 # --- resume --------------------------------------------------------------------------------------
 
-KILL = """
-import os, signal, sys
-from pathlib import Path
-from cellcount_lib import files
-from cellcount_lib.training import callbacks, result, run
-from cellcount_lib.training.fast import Callback
-from cellcount_lib.training.settings import Training
-import json
-
-asked, out, when = json.loads(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-kind, _, number = when.partition(":")
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-class Assassin(Callback):
-    order = 5
-    def after_step(self):
-        if kind == "step" and [self.epoch, self.iter] == json.loads(number):
-            die()
-
-if kind == "step":
-    made = run.make_training_learner
-    run.make_training_learner = lambda *a, cbs=(), **k: made(*a, cbs=[*cbs, Assassin()], **k)
-if kind == "write":  # half of the n-th file is on the disk
-    writes = [0]
-    replace = os.replace
-    def replaced(part, path):
-        if "checkpoint" in str(path):
-            writes[0] += 1
-            if writes[0] == int(number):
-                os.truncate(part, os.path.getsize(part) // 2)
-                die()
-        replace(part, path)
-    os.replace = replaced
-if kind == "evaluate":
-    result.Ruler.choose_cutoff = lambda *a: die()
-if kind == "leave":
-    result.history_figure = lambda rows: die()
-run.train(Training(**asked), out, show=False, jobs=1)
-"""
-
-
-def killed_at(when, asked, out):
-    """Run a training in a process of its own that is killed with SIGKILL at a point."""
-    command = [sys.executable, "-c", KILL, json.dumps(asked), str(out), when]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert ended.returncode == (-signal.SIGKILL if when != "never" else 0), ended.stderr
-
 
 @pytest.mark.parametrize("name", ["recommended", "morelli2021"])
-def test_killed_anywhere_it_ends_with_the_same_weights(name, discs, tmp_path):
-    asked = {"dataset": f"folder:{discs}", "recipe": name, **SMALL}
-    killed_at("never", asked, tmp_path / "whole")
-    points = [
-        "step:[0, 2]",
-        "write:1",
-        "step:[1, 0]",
-        "write:2",
-        "step:[3, 3]",
-        "evaluate",
-        "leave",
-    ]
-    if name == "morelli2021":
-        points = ["step:[2, 1]"]
-    for when in points:
-        killed_at(when, asked, tmp_path / "cut")
+def test_killed_anywhere_it_ends_with_the_same_weights(name, discs, nursery, tmp_path):
+    asked = json.dumps({"dataset": f"folder:{discs}", "recipe": name, **SMALL})
+
+    def run(folder, when):
+        ended = nursery.run(KILLED, asked, tmp_path / folder, when)
+        assert ended.returncode == (0 if when == "never" else -9), ended.stderr
+
+    run("whole", "never")
+    points = ["step:[0, 2]", "write:1", "step:[1, 0]", "write:2", "step:[3, 3]", "evaluate"]
+    for when in ["step:[2, 1]"] if name == "morelli2021" else [*points, "leave"]:
+        run("cut", when)
         assert not (tmp_path / "cut" / "training.json").exists()
-    killed_at("never", asked, tmp_path / "cut")
+    run("cut", "never")
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     for key, tensor in whole.items():
         assert torch.equal(tensor, cut[key]), key
@@ -283,13 +190,16 @@ def test_killed_anywhere_it_ends_with_the_same_weights(name, discs, tmp_path):
     assert one["settings"] == two["settings"]
 
 
-def test_the_command_killed_at_a_random_moment_goes_on(discs, tmp_path):
+def test_the_command_killed_at_a_random_moment_goes_on(discs, nursery, tmp_path):
     options = ["--arch", "small-unet", "--profile", "smoke", "--crop", "32", "--batch", "4"]
     options += ["--steps", "60", "--epochs", "5", "--scale", "1", "--protocol-scale", "0.45"]
-    options += ["--precision", "fp32"]
-    command = [sys.executable, "-m", "cellcount_lib", "train", f"folder:{discs}", *options, "--out"]
+    command = ["train", f"folder:{discs}", *options, "--precision", "fp32", "--out"]
     process = subprocess.Popen(
-        [*command, tmp_path / "cut"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "cellcount_lib", *command, tmp_path / "cut"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     checkpoint = tmp_path / "cut" / "checkpoint.safetensors"
     deadline = time.monotonic() + 120
@@ -299,109 +209,24 @@ def test_the_command_killed_at_a_random_moment_goes_on(discs, tmp_path):
     process.kill()
     process.wait()
     assert checkpoint.exists()
-    texts = []
     for name in ("cut", "whole"):
-        ended = subprocess.run(
-            [*command, tmp_path / name], cwd=ROOT, capture_output=True, text=True, timeout=200
-        )
+        ended = nursery.run(COMMAND, *command, tmp_path / name)
         assert ended.returncode == 0, ended.stderr
-        texts.append(ended.stdout)
-    assert "F1 1.000" in texts[0] or "F1 0.9" in texts[0]
+        assert "F1 1.000" in ended.stdout or "F1 0.9" in ended.stdout
     whole = weights(tmp_path / "whole")
     for key, tensor in weights(tmp_path / "cut").items():
         assert torch.equal(tensor, whole[key]), key
-    again = subprocess.run(
-        [*command, tmp_path / "cut"], cwd=ROOT, capture_output=True, text=True, timeout=200
-    )
+    again = nursery.run(COMMAND, *command, tmp_path / "cut")
     assert "holds this training already, complete" in again.stdout
-    other = subprocess.run(
-        [*command, tmp_path / "cut", "--seed", "1"], cwd=ROOT, capture_output=True, text=True
-    )
+    other = nursery.run(COMMAND, *command, tmp_path / "cut", "--seed", "1")
     assert other.returncode == 1
     assert other.stderr.startswith("error:")
     assert "seed was 0, now 1" in other.stderr
 
 
-@pytest.fixture
-def halfway(discs, tmp_path, monkeypatch):
-    """A folder with a checkpoint of two epochs, and the training it belongs to."""
-
-    class Cut(Exception):
-        pass
-
-    def cut(*_):
-        raise Cut
-
-    monkeypatch.setattr(Ruler, "choose_cutoff", cut)
-    asked = training(discs)
-    with pytest.raises(Cut):
-        train(asked, tmp_path, show=False, jobs=1)
-    monkeypatch.undo()
-    return asked, tmp_path
-
-
-def flip(path, share):
-    data = bytearray(path.read_bytes())
-    data[int(len(data) * share)] ^= 1
-    path.write_bytes(bytes(data))
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda path: path.write_bytes(path.read_bytes()[:-100]),
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_text("not a checkpoint"),
-        lambda path: flip(path, 0.5),
-        lambda path: flip(path, 0.999),
-    ],
-    ids=["cut", "empty", "text", "bit", "last bits"],
-)
-def test_a_damaged_checkpoint_is_an_error_not_a_new_start(halfway, spoil):
-    asked, out = halfway
-    path = out / "checkpoint.safetensors"
-    spoil(path)
-    before = path.read_bytes()
-    with pytest.raises(DataError, match=r"remove .* to train from the start"):
-        train(asked, out, show=False, jobs=1)
-    assert path.read_bytes() == before
-
-
-def test_a_foreign_checkpoint_is_an_error(halfway):
-    asked, out = halfway
-    path = out / "checkpoint.safetensors"
-    with pytest.raises(DataError, match=r"another training: profile\.crop was 32, now 48"):
-        train(replace(asked, crop=48), out, show=False, jobs=1)
-    model = build("small-unet")
-    save_model(out / "m.safetensors", model, ModelInfo(model.config))
-    shutil.copy(out / "m.safetensors", path)
-    with pytest.raises(DataError, match="expected a checkpoint of this project"):
-        train(asked, out, show=False, jobs=1)
-
-
-def test_a_full_disk_is_one_clear_error_and_can_be_resumed(discs, tmp_path):
-    asked = training(discs)
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, old[1]))
-        with pytest.raises(Exception, match=r"could not be written .*MB are needed") as caught:
-            train(asked, tmp_path, show=False, jobs=1)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert isinstance(caught.value, DataError)
-    assert train(asked, tmp_path, show=False, jobs=1).status in ("completed", "collapsed")
-
-
-def test_an_unknown_dataset_ends_in_one_sentence(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-m", "cellcount_lib", "train", "fnc-v9", "--out", str(tmp_path / "o")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"CELLCOUNT_DATA": str(tmp_path)},
-    )
+def test_an_unknown_dataset_ends_in_one_sentence(nursery, tmp_path):
+    data, out = str(tmp_path), str(tmp_path / "o")
+    ended = nursery.run(COMMAND, "train", "fnc-v9", "--root", data, "--out", out)
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: unknown dataset 'fnc-v9'")
     assert ended.stderr.count("\n") == 1
