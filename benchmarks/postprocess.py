@@ -17,24 +17,25 @@ from skimage.morphology import (
 )
 
 from benchmarks.harness import Case
-from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.postprocess.postprocess import POSTPROCESS, Plateaus, Postprocessing, postprocess
 
 
 def plain(
-    mask: NDArray[np.bool_], settings: PostprocessSettings, *, loop: bool = False
+    mask: NDArray[np.bool_], settings: Postprocessing, *, loop: bool = False
 ) -> NDArray[np.int32]:
     """Follow the description of the released code, one library call per step.
 
     ``loop=True`` also runs what makes the released code slow: scikit-image 0.18 to 0.24 look at
     every plateau pixel for others closer than 1 pixel, of which there are none.
     """
-    s = settings
-    if s.smooth_radius:
-        mask = closing(opening(mask.astype(np.uint8), disk(s.smooth_radius)), disk(s.smooth_radius))
-        mask = mask > 0
+    cleaning, s = settings.cleaning, settings.touching
+    assert isinstance(s, Plateaus)
+    if cleaning.smooth_radius:
+        brush = disk(cleaning.smooth_radius)
+        mask = closing(opening(mask.astype(np.uint8), brush), brush) > 0
     # <= in scikit-image 0.26, hence one less
-    processed = remove_small_holes(mask, max_size=s.holes_below - 1, connectivity=1)
-    processed = remove_small_objects(processed, max_size=s.objects_below - 1, connectivity=1)
+    processed = remove_small_holes(mask, max_size=cleaning.holes_below - 1, connectivity=1)
+    processed = remove_small_objects(processed, max_size=cleaning.objects_below - 1, connectivity=1)
     depth = ndimage.distance_transform_edt(processed)
     spread = ndimage.maximum_filter(depth, size=s.spread, mode="constant")
     peaks = np.zeros(mask.shape, bool)
@@ -57,9 +58,9 @@ def plain(
     peaks = remove_small_objects(peaks, max_size=s.marker_below - 1, connectivity=1)
     markers = label(peaks, connectivity=s.marker_connectivity)
     pieces = flood(depth, markers, processed)
-    if s.pieces_below:
+    if cleaning.pieces_below:
         sizes = np.bincount(pieces.ravel())
-        pieces[sizes[pieces] < s.pieces_below] = 0
+        pieces[sizes[pieces] < cleaning.pieces_below] = 0
     stored = pieces.astype(np.uint8) * np.uint8(255)
     counted = ndimage.label(stored)[0] if s.marker_connectivity == 1 else label(stored)
     return counted.astype(np.int32)

@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(GoingOn(config, Path(kept), ROOT))
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests into groups, the longest first."""
     for item in items:

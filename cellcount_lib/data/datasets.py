@@ -19,10 +19,12 @@ from cellcount_lib.data.manifest import Manifest, manifest
 from cellcount_lib.data.patches import open_patches, split_name
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
+from cellcount_lib.data.simulate import check_style, simulate
 from cellcount_lib.data.sources import Opened, Pixels, Read, SampleSource, read_item
 from cellcount_lib.data.splits import parts, seeded_split
-from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.fingerprint import digest
+from cellcount_lib.registry import Registry
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +139,6 @@ class _Drawn:
     size: tuple[int, int]
 
     def __call__(self, item: SampleSource) -> Pixels:
-        from cellcount_lib.data.simulate import simulate
-
         def draw() -> Pixels:
             drawn = simulate(int(item.name), seed=self.seed, style=self.style, size=self.size)
             return drawn.image, drawn.labels, dict(drawn.meta)
@@ -178,20 +178,22 @@ def describe(items: Iterable[SampleSource]) -> list[Any]:
 
 
 def _open(name: str, root: str | Path | None) -> Opened:
-    kind, _, rest = name.partition(":")
-    if kind == "patches":
-        number, of = split_name(rest)
-        return open_patches(name, number, _open(of, root))
-    if "+" in name and not (kind == "folder" and Path(rest).expanduser().exists()):
-        return _open_joined(name, root)
-    if kind == "folder":
-        return _open_folder(name, rest)
-    info = manifest(kind)
-    if info.layout == "simulated":
-        return _open_simulated(info, rest)
-    if rest:
-        raise InputError(f"dataset {name!r}: only simulated:STYLE and folder:PATH take a colon")
-    return _open_downloaded(info, data_root(root))
+    return KINDS[_kind(name)](name, root)
+
+
+def _kind(name: str) -> str:
+    """Return which kind of dataset a name asks for, a key of `KINDS`."""
+    first, _, rest = name.partition(":")
+    if first == "folder" and ("+" not in name or Path(rest).expanduser().exists()):
+        return "folder"
+    if first == "patches" or "+" in name:
+        return "patches" if first == "patches" else "joined"
+    return "simulated" if manifest(first).layout == "simulated" else "downloaded"
+
+
+def _open_patches(name: str, root: str | Path | None) -> Opened:
+    number, of = split_name(name.partition(":")[2])
+    return open_patches(name, number, _open(of, root))
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ def _open_joined(name: str, root: str | Path | None) -> Opened:
     return replace(info, images=len(items)), items, joined, joined.identify
 
 
-def _open_folder(name: str, path: str) -> Opened:
+def _open_folder(name: str, root: str | Path | None) -> Opened:
+    path = name.partition(":")[2]
     if not path:
         raise InputError("dataset 'folder:': expected a path after the colon, as in folder:my-data")
     folder = Path(os.path.expanduser(path))
@@ -240,12 +243,11 @@ def _open_folder(name: str, path: str) -> Opened:
     return info, items, _FromDisk(folder), _Fingerprint((), items, folder)
 
 
-def _open_simulated(info: Manifest, style: str) -> Opened:
-    from cellcount_lib.data.simulate import STYLES
-
+def _open_simulated(name: str, root: str | Path | None) -> Opened:
+    first, _, style = name.partition(":")
+    info = manifest(first)
     named = style or info.options["style"]
-    if named not in STYLES:
-        raise unknown_name("style", named, STYLES)
+    check_style(named)
     size = info.options["size_of"].get(named, info.options["size"])
     # what another style looks like is no part of this one's identity
     options = {"style": named, "seed": info.options["seed"], "size": size}
@@ -260,15 +262,32 @@ def _open_simulated(info: Manifest, style: str) -> Opened:
     return info, items, read, _Fingerprint((info.identity,), items)
 
 
-def _open_downloaded(info: Manifest, root: Path) -> Opened:
-    folder = root / info.name
+def _open_downloaded(name: str, root: str | Path | None) -> Opened:
+    first, colon, _ = name.partition(":")
+    info = manifest(first)
+    if colon:
+        raise InputError(f"dataset {name!r}: only simulated:STYLE and folder:PATH take a colon")
+    place = data_root(root)
+    folder = place / info.name
     if not (folder / "dataset.json").is_file():
         raise DataError(
-            f"{info.name} is not in {root}; get it with: cellcount download {info.name}"
-            + ("" if root == data_root() else f" --root {root}")
+            f"{info.name} is not in {place}; get it with: cellcount download {info.name}"
+            + ("" if place == data_root() else f" --root {place}")
         )
     items, archives = stored_items(folder, info)
     return info, items, _FromDisk(folder), _Fingerprint((info.identity, *archives), tuple(items))
+
+
+KINDS: Registry[Callable[[str, str | Path | None], Opened]] = Registry(
+    "kind of dataset",
+    {
+        "simulated": _open_simulated,
+        "downloaded": _open_downloaded,
+        "folder": _open_folder,
+        "patches": _open_patches,
+        "joined": _open_joined,
+    },
+)
 
 
 def entries_of(name: str) -> dict[str, set[str]]:
@@ -282,19 +301,13 @@ def entries_of(name: str) -> dict[str, set[str]]:
     >>> sorted(used["kind of dataset"]), used["style"], used["layout"]
     (['folder', 'joined', 'patches', 'simulated'], {'fnc-yellow'}, set())
     """
-    kind, _, rest = name.partition(":")
-    inside: list[str] = []
+    kind, (first, _, rest) = _kind(name), name.partition(":")
     used: dict[str, set[str]] = {"kind of dataset": {kind}, "style": set(), "layout": set()}
-    if kind == "patches":
-        inside = [split_name(rest)[1]]
-    elif "+" in name and not (kind == "folder" and Path(rest).expanduser().exists()):
-        used["kind of dataset"], inside = {"joined"}, name.split("+")
-    elif kind != "folder":
-        info = manifest(kind)
-        if info.layout == "simulated":
-            used |= {"kind of dataset": {"simulated"}, "style": {rest or info.options["style"]}}
-        else:
-            used |= {"kind of dataset": {"downloaded"}, "layout": {info.layout}}
-    for part in map(entries_of, inside):
+    if kind == "simulated":
+        used["style"] = {rest or manifest(first).options["style"]}
+    elif kind == "downloaded":
+        used["layout"] = {manifest(first).layout}
+    parts_of = {"patches": lambda: [split_name(rest)[1]], "joined": lambda: name.split("+")}
+    for part in map(entries_of, parts_of.get(kind, list)()):
         used = {registry: names | part[registry] for registry, names in used.items()}
     return used

@@ -47,6 +47,21 @@ class Sample:
         return int(present.size - (present[0] == 0))
 
 
+def components(mask: NDArray[Any], connectivity: int = 1) -> NDArray[np.int32]:
+    """Label the connected components of ``mask > 0``: by edges (1), or by edges and corners (2).
+
+    Examples
+    --------
+    >>> components(np.array([[7, 0], [0, 1]])).tolist()
+    [[1, 0], [0, 2]]
+    """
+    from scipy import ndimage
+
+    structure = ndimage.generate_binary_structure(2, connectivity)
+    labels: NDArray[np.int32] = ndimage.label(mask > 0, structure, output=np.int32)[0]
+    return labels
+
+
 def brightness(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Intensity of the brightest channel, uint8 (H, W).
 

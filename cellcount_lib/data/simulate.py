@@ -7,16 +7,68 @@ Taught in: 01_data
 """
 
 import zlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellcount_lib.data.sample import Sample
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 
 FACES = ("medium", "small", "uneven", "overcrowded")
-STYLES = ("fnc-yellow", "nuclei", *(f"nuclei-{face}" for face in FACES), "simcep", "simcep-simplex")
 SMALLEST = 32
+Drawn = tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]
+"""Image, labels and what is known about them."""
+Size = tuple[int, int]
+
+
+def _neurons(index: int, seed: int, size: Size) -> Drawn:
+    from cellcount_lib.data.simulator.neurons import draw_fnc
+
+    return draw_fnc(index, seed, zlib.crc32(b"fnc-yellow"), size)
+
+
+def _nuclei(face: str, index: int, seed: int, size: Size) -> Drawn:
+    from cellcount_lib.data.simulator.nuclei import draw_nuclei
+
+    key = zlib.crc32(f"nuclei-{face}".encode())
+    image, labels, meta = draw_nuclei(index, seed, key, size, face)
+    return image, labels, {"face": face} | meta
+
+
+def _nuclei_in_turn(index: int, seed: int, size: Size) -> Drawn:
+    return _nuclei(FACES[index % len(FACES)], index, seed, size)
+
+
+def _simcep(style: str, index: int, seed: int, size: Size) -> Drawn:
+    from cellcount_lib.data.simulator.simcep import draw_simcep
+
+    key = zlib.crc32(style.encode())
+    return draw_simcep(index, seed, key, size, simplex=style == "simcep-simplex")
+
+
+STYLES: Registry[Callable[[int, int, Size], Drawn]] = Registry(
+    "style",
+    {
+        "fnc-yellow": _neurons,
+        "nuclei": _nuclei_in_turn,
+        "nuclei-medium": partial(_nuclei, "medium"),
+        "nuclei-small": partial(_nuclei, "small"),
+        "nuclei-uneven": partial(_nuclei, "uneven"),
+        "nuclei-overcrowded": partial(_nuclei, "overcrowded"),
+        "simcep": partial(_simcep, "simcep"),
+        "simcep-simplex": partial(_simcep, "simcep-simplex"),
+    },
+)
+"""What draws a picture: from its index, a seed, and (height, width)."""
+
+
+def check_style(name: str) -> None:
+    """Raise unless this is the name of a style."""
+    STYLES[name]
 
 
 def simulate(
@@ -59,9 +111,8 @@ def simulate(
     ((64, 96, 3), dtype('int32'), 'exact')
     """
     index, seed = _whole("index", index), _whole("seed", seed)
-    if style not in STYLES:
-        raise unknown_name("style", style, STYLES)
-    height, width = _size(size)
+    draw = STYLES[style]
+    size = _size(size)
     meta: dict[str, Any] = {
         "name": f"{style}-{seed}-{index:05d}",
         "dataset": "simulated",
@@ -71,23 +122,7 @@ def simulate(
         "seed": seed,
         "index": index,
     }
-    key = zlib.crc32(style.encode())
-    if style == "fnc-yellow":
-        from cellcount_lib.data.simulator.neurons import draw_fnc
-
-        image, labels, more = draw_fnc(index, seed, key, (height, width))
-    elif style.startswith("nuclei"):
-        from cellcount_lib.data.simulator.nuclei import draw_nuclei
-
-        face = FACES[index % len(FACES)] if style == "nuclei" else style.removeprefix("nuclei-")
-        key = zlib.crc32(f"nuclei-{face}".encode())
-        image, labels, more = draw_nuclei(index, seed, key, (height, width), face)
-        meta["face"] = face
-    else:
-        from cellcount_lib.data.simulator.simcep import draw_simcep
-
-        simplex = style == "simcep-simplex"
-        image, labels, more = draw_simcep(index, seed, key, (height, width), simplex=simplex)
+    image, labels, more = draw(index, seed, size)
     return Sample(image, labels, meta | more)
 
 

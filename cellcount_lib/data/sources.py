@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellcount_lib.data.images import read_channels, read_image, read_labels, read_mask
 from cellcount_lib.data.manifest import Manifest
+from cellcount_lib.data.sample import components
 from cellcount_lib.errors import DataError
 
 Truth = tuple[NDArray[np.int32], dict[str, Any]]
@@ -50,20 +51,6 @@ def read_item(folder: Path, item: SampleSource) -> Pixels:
             f"{image.shape[:2]} (height, width), found {labels.shape}"
         )
     return image, labels, {**note, **found, **item.meta}
-
-
-def components(mask: NDArray[Any]) -> NDArray[np.int32]:
-    """Label the 4-connected components of ``mask > 0``, as both studies do (R21, R23).
-
-    Examples
-    --------
-    >>> components(np.array([[7, 0], [0, 1]])).tolist()
-    [[1, 0], [0, 2]]
-    """
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask > 0, output=np.int32)
-    return labels
 
 
 def _from_labels(

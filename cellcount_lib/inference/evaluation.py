@@ -71,7 +71,7 @@ def heatmaps(
 
 
 @dataclass(frozen=True)
-class Ruler:
+class ScaledProtocol:
     """A protocol, at the scale of the data it is applied to.
 
     Attributes

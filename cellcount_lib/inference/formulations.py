@@ -13,15 +13,16 @@ References
 S4, sections 3.1.1 and 5 (three classes, outlines 2 to 8 pixels wide, half of it added again).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
+from typing import ClassVar
 
 import edt
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cellcount_lib.postprocess.postprocess import Cores, Enclosed, Peaks, Postprocessing, Way
+from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.protocols import CELL_AREA, Protocol
 
 BOUNDARY = 2  # the class of outlines; 1 is inside, 0 background
@@ -32,22 +33,15 @@ PEAK = 0.1  # a peak of the distance heatmap rises by this much: a neck of 80% o
 
 @dataclass(frozen=True)
 class Formulation:
-    """A question to the network, and the way from its answer to objects.
+    """A question to the network, and the way from its answer to objects: is a pixel in a cell?
 
     Attributes
     ----------
-    name : str
-    kind : {"mask", "classes", "boundary", "distance", "instances"}
-    width : int
-        Of outlines, in pixels that the network sees: half of it lies inside the cell.
     channels : int
         Of the network's output.
     """
 
-    name: str
-    kind: str = "mask"
-    width: int = 0
-    channels: int = 1
+    channels: ClassVar[int] = 1
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Draw what the network shall answer, uint8 (H, W).
@@ -60,16 +54,7 @@ class Formulation:
         >>> MASK.target(row).tolist()
         [[0, 0, 1, 1, 1, 1, 0, 0]]
         """
-        if self.kind == "mask":
-            return (labels > 0).astype(np.uint8)
-        if self.kind == "instances":
-            return np.where(labels > 0, (labels - 1) % 255 + 1, 0).astype(np.uint8)
-        if self.kind == "distance":
-            return depth(labels)
-        edge = outlines(labels, self.width)
-        if self.kind == "boundary":
-            return edge.astype(np.uint8)
-        return np.where(edge, BOUNDARY, labels > 0).astype(np.uint8)
+        return (labels > 0).astype(np.uint8)
 
     def adapt(self, protocol: Protocol, *, magnification: float) -> Protocol:
         """Return the protocol with this formulation's way from the heatmap to objects.
@@ -80,15 +65,74 @@ class Formulation:
         magnification : float
             Pixels of the protocol per pixel that the network sees.
         """
-        s = protocol.postprocess
-        if self.kind == "distance":
-            s = replace(s, split="peaks", peak=PEAK)
-        elif self.kind in ("classes", "boundary"):
-            grow = self.width / 2 * magnification
-            s = replace(s, split="none", grow=grow, cores_below=s.objects_below // 4)
-            if self.kind == "boundary":
-                s = replace(s, split="enclosed", largest=LARGEST * CELL_AREA)
-        return replace(protocol, postprocess=s)
+        way = self.way(protocol.postprocess, magnification)
+        return replace(protocol, postprocess=replace(protocol.postprocess, touching=way))
+
+    def way(self, usual: Postprocessing, magnification: float) -> Way:
+        """Return how touching cells are told apart in place of what the protocol does."""
+        return usual.touching
+
+
+@dataclass(frozen=True)
+class Boundary(Formulation):
+    """Is a pixel on an outline?
+
+    Attributes
+    ----------
+    width : int
+        Of outlines, in pixels that the network sees: half of it lies inside the cell.
+    """
+
+    width: int
+
+    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Draw outlines."""
+        return outlines(labels, self.width).astype(np.uint8)
+
+    def way(self, usual: Postprocessing, magnification: float) -> Way:
+        """Take what outlines enclose, and let it grow by half of an outline."""
+        return Enclosed(*self._growth(usual, magnification), largest=LARGEST * CELL_AREA)
+
+    def _growth(self, usual: Postprocessing, magnification: float) -> tuple[float, int]:
+        return self.width / 2 * magnification, usual.cleaning.objects_below // 4
+
+
+@dataclass(frozen=True)
+class ThreeClasses(Boundary):
+    """Is a pixel inside a cell, on its outline, or neither?"""
+
+    channels = 3
+
+    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Draw the class of every pixel."""
+        edge = outlines(labels, self.width)
+        return np.where(edge, BOUNDARY, labels > 0).astype(np.uint8)
+
+    def way(self, usual: Postprocessing, magnification: float) -> Way:
+        """Let the insides grow by half of an outline."""
+        return Cores(*self._growth(usual, magnification))
+
+
+@dataclass(frozen=True)
+class Distance(Formulation):
+    """How deep inside its cell does a pixel lie?"""
+
+    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Draw depths."""
+        return depth(labels)
+
+    def way(self, usual: Postprocessing, magnification: float) -> Way:
+        """Take every peak for a cell."""
+        return Peaks(PEAK)
+
+
+@dataclass(frozen=True)
+class Instances(Formulation):
+    """Is a pixel in a cell? The loss weighs cells one by one, so their numbers are drawn."""
+
+    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Draw numbers from 1 to 255, then from 1 again."""
+        return np.where(labels > 0, (labels - 1) % 255 + 1, 0).astype(np.uint8)
 
 
 def outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
@@ -128,18 +172,19 @@ def depth(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     return np.where(labels > 0, np.rint(HALF + (255 - HALF) * share), 0).astype(np.uint8)
 
 
-MASK = Formulation("mask")
+MASK = Formulation()
 
-OF_LOSS: Mapping[str, Formulation] = MappingProxyType(
+OF_LOSS: Registry[Formulation] = Registry(
+    "formulation",
     {
-        **{
-            f"three-class-{width}": Formulation(f"three-class-{width}", "classes", width, 3)
-            for width in (2, 4, 6, 8)
-        },
-        "boundary-4": Formulation("boundary-4", "boundary", 4),
-        "distance": Formulation("distance", "distance"),
-        "instances": Formulation("instances", "instances"),
-    }
+        "three-class-2": ThreeClasses(2),
+        "three-class-4": ThreeClasses(4),
+        "three-class-6": ThreeClasses(6),
+        "three-class-8": ThreeClasses(8),
+        "boundary-4": Boundary(4),
+        "distance": Distance(),
+        "instances": Instances(),
+    },
 )
 """Formulations by the loss that goes with them; every other loss asks for a mask."""
 
@@ -149,7 +194,8 @@ def formulation(loss: str) -> Formulation:
 
     Examples
     --------
-    >>> formulation("dice").kind, formulation("three-class-4").width
-    ('mask', 4)
+    >>> formulation("dice"), formulation("three-class-4")
+    (Formulation(), ThreeClasses(width=4))
     """
-    return OF_LOSS.get(loss, MASK)
+    found: Formulation = OF_LOSS.get(loss, MASK)
+    return found

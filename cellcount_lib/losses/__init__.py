@@ -32,23 +32,27 @@ from cellcount_lib.losses.formulated import DistanceMap, Instances, ThreeClass
 from cellcount_lib.losses.historical import DoubleActivation, TwoClassFocalTversky
 from cellcount_lib.losses.pixel import Focal, WeightedBCE
 from cellcount_lib.losses.region import Dice, FocalTversky, Tversky
+from cellcount_lib.registry import Registry
 
 __all__ = ["LOSSES", "PRESETS", "STUDY", "Loss", "build", "cell_logit", "names"]
 
-LOSSES: dict[str, type[Loss]] = {
-    "bce": WeightedBCE,
-    "dice": Dice,
-    "focal": Focal,
-    "tversky": Tversky,
-    "focal-tversky": FocalTversky,
-    "combined": Combined,
-    "combinedft": CombinedFT,
-    "three-class": ThreeClass,
-    "distance": DistanceMap,
-    "instances": Instances,
-    "historical.double-activation": DoubleActivation,
-    "historical.two-class-focal-tversky": TwoClassFocalTversky,
-}
+LOSSES: Registry[type[Loss]] = Registry(
+    "formula of a loss",
+    {
+        "bce": WeightedBCE,
+        "dice": Dice,
+        "focal": Focal,
+        "tversky": Tversky,
+        "focal-tversky": FocalTversky,
+        "combined": Combined,
+        "combinedft": CombinedFT,
+        "three-class": ThreeClass,
+        "distance": DistanceMap,
+        "instances": Instances,
+        "historical.double-activation": DoubleActivation,
+        "historical.two-class-focal-tversky": TwoClassFocalTversky,
+    },
+)
 
 _BALANCED, _OVERCROWD, _CELLVIT, _CELLVIT_R23 = (
     (0.3, 0.3, 0.4),
@@ -66,31 +70,37 @@ def _combinedft(weights: tuple[float, float, float]) -> tuple[str, dict[str, Any
     return "combinedft", dict(zip(("bce", "dice", "focal_tversky"), weights, strict=True))
 
 
-PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
-    # The twelve configurations of S1, five seeds each.
-    "bce-low": ("bce", {"cell_weight": 50.0, "mean_over": "weights"}),
-    "bce-medium": ("bce", {"cell_weight": 100.0, "mean_over": "weights"}),
-    "bce-high": ("bce", {"cell_weight": 200.0, "mean_over": "weights"}),
-    "dice": ("dice", {"smooth": 1e-6}),
-    "focal": ("focal", {"gamma": 2.0}),
-    "focal-tversky": ("focal-tversky", {"gamma": 2.0, "alpha": 0.7, "beta": 0.3}),
-    "combined-balanced": _combined(_BALANCED),
-    "combined-overcrowd": _combined(_OVERCROWD),
-    "combined-cellvit": _combined(_CELLVIT),
-    "combinedft-balanced": _combinedft(_BALANCED),
-    "combinedft-overcrowd": _combinedft(_OVERCROWD),
-    "combinedft-cellvit": _combinedft(_CELLVIT),
-    # The same where S1 and R23 differ.
-    "dice-smooth-1": ("dice", {"smooth": 1.0}),
-    "focal-tversky-r23": ("focal-tversky", {"gamma": 4 / 3, "alpha": 0.7, "beta": 0.3}),
-    "combined-cellvit-r23": _combined(_CELLVIT_R23),
-    "combinedft-cellvit-r23": _combinedft(_CELLVIT_R23),
-    # S3, on top of the weight map: cells 1.5, background 1, as in S0 and R21 (S3 has them swapped).
-    "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
-    # Other questions than "cell or not" (`formulations`): outlines of so many pixels.
-    **{f"three-class-{width}": ("three-class", {"boundary_weight": 4.0}) for width in (2, 4, 6, 8)},
-    "boundary-4": _combined(_BALANCED),
-}
+PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
+    "loss",
+    {
+        # The twelve configurations of S1, five seeds each.
+        "bce-low": ("bce", {"cell_weight": 50.0, "mean_over": "weights"}),
+        "bce-medium": ("bce", {"cell_weight": 100.0, "mean_over": "weights"}),
+        "bce-high": ("bce", {"cell_weight": 200.0, "mean_over": "weights"}),
+        "dice": ("dice", {"smooth": 1e-6}),
+        "focal": ("focal", {"gamma": 2.0}),
+        "focal-tversky": ("focal-tversky", {"gamma": 2.0, "alpha": 0.7, "beta": 0.3}),
+        "combined-balanced": _combined(_BALANCED),
+        "combined-overcrowd": _combined(_OVERCROWD),
+        "combined-cellvit": _combined(_CELLVIT),
+        "combinedft-balanced": _combinedft(_BALANCED),
+        "combinedft-overcrowd": _combinedft(_OVERCROWD),
+        "combinedft-cellvit": _combinedft(_CELLVIT),
+        # The same where S1 and R23 differ.
+        "dice-smooth-1": ("dice", {"smooth": 1.0}),
+        "focal-tversky-r23": ("focal-tversky", {"gamma": 4 / 3, "alpha": 0.7, "beta": 0.3}),
+        "combined-cellvit-r23": _combined(_CELLVIT_R23),
+        "combinedft-cellvit-r23": _combinedft(_CELLVIT_R23),
+        # S3, on top of the weight map: cells 1.5, background 1, as in S0 and R21 (S3 swaps them).
+        "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
+        # Other questions than "cell or not" (`formulations`): outlines of so many pixels.
+        "three-class-2": ("three-class", {"boundary_weight": 4.0}),
+        "three-class-4": ("three-class", {"boundary_weight": 4.0}),
+        "three-class-6": ("three-class", {"boundary_weight": 4.0}),
+        "three-class-8": ("three-class", {"boundary_weight": 4.0}),
+        "boundary-4": _combined(_BALANCED),
+    },
+)
 
 STUDY: tuple[str, ...] = tuple(PRESETS)[:12]
 

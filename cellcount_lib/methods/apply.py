@@ -15,7 +15,7 @@ from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
-from cellcount_lib.inference.evaluation import Ruler, heatmaps
+from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.model_file import MODEL, load_model
 from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def apply(
     run: Path,
     parts: FullSize,
-    ruler: Ruler,
+    scaled: ScaledProtocol,
     *,
     names: Sequence[str] = (),
     root: Path | None = None,
@@ -42,7 +42,7 @@ def apply(
         Folder of the run.
     parts : FullSize
         The new pictures.
-    ruler : Ruler
+    scaled : ScaledProtocol
         At their scale.
     names : sequence of str
         Steps of `harmonise.STEPS`.
@@ -60,23 +60,23 @@ def apply(
         raise DataError(f"{run}: expected the model of a run there, found none")
     assert parts.test is not None
     trained = load_model(run / MODEL)
-    ruler = replace(ruler, protocol=trained.info.ruler(ruler.protocol.name))
-    home = _home(run, ruler, root=root)
+    scaled = replace(scaled, protocol=trained.info.ruler(scaled.protocol.name))
+    home = _home(run, scaled, root=root)
     away = measure(list(read_all(some(parts.train, MEASURED))))
     change = Harmonisation(tuple(names), Look(**home["look"]), away)
     scale = round(trained.info.scale * change.magnification, 3)
     cutoff = float(home["cutoff"])
     if "cutoff" in names:
         kept, labels = heatmaps(trained.model, Harmonised(parts.val, change), scale=scale)
-        cutoff = ruler.choose_cutoff(kept, labels)[0].cutoff
+        cutoff = scaled.choose_cutoff(kept, labels)[0].cutoff
     kept, labels = heatmaps(trained.model, Harmonised(parts.test, change), scale=scale)
-    return ruler.score(kept, labels, cutoff).drop(columns="cutoff"), cutoff
+    return scaled.score(kept, labels, cutoff).drop(columns="cutoff"), cutoff
 
 
-def _home(run: Path, ruler: Ruler, *, root: Path | None) -> dict[str, Any]:
+def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, Any]:
     """Look of the pictures that a network grew up with, and its cutoff there; kept for later."""
     record = read_record(run / RECORD)
-    path = run / f"home-{ruler.protocol.name}.json"
+    path = run / f"home-{scaled.protocol.name}.json"
     mark = digest([record.identity, record.finished])
     if path.exists():
         kept: dict[str, Any] = json.loads(path.read_text())
@@ -87,7 +87,7 @@ def _home(run: Path, ruler: Ruler, *, root: Path | None) -> dict[str, Any]:
         asked["dataset"], asked["profile"], protocol_scale=asked["protocol_scale"], root=root
     )
     labels = {s.meta["name"]: s.labels for s in read_all(parts.val)}
-    at_home = Ruler(ruler.protocol, parts.protocol_scale, ruler.jobs)
+    at_home = ScaledProtocol(scaled.protocol, parts.protocol_scale, scaled.jobs)
     choice, _ = at_home.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), labels)
     look = measure(list(read_all(some(parts.train, MEASURED))))
     found = {"of": mark, "cutoff": choice.cutoff, "look": look._asdict()}

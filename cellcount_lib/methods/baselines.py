@@ -22,7 +22,7 @@ from scipy import ndimage
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.sample import Sample, brightness
 from cellcount_lib.errors import InputError
-from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing, postprocess
 from cellcount_lib.scoring.counting import CountingErrors, counting_errors
 from cellcount_lib.scoring.cutoff import Choice, choose
 from cellcount_lib.scoring.protocols import Protocol
@@ -165,7 +165,7 @@ def otsu_mask(
 
 def otsu_watershed(
     image: NDArray[np.uint8],
-    settings: PostprocessSettings | str = POSTPROCESS["recommended"],
+    settings: Postprocessing | str = POSTPROCESS["recommended"],
     *,
     sigma: float = 2.0,
     scale: float = 1.0,
@@ -175,7 +175,7 @@ def otsu_watershed(
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 3)
-    settings : PostprocessSettings or str
+    settings : Postprocessing or str
         For a score under a protocol, `protocol.postprocess`.
     sigma, scale
         As in `otsu_mask`.

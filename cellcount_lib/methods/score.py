@@ -5,18 +5,20 @@ They stand in every table under the same protocol, on the same test pictures, as
 Taught in: 06_threshold_and_ruler
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_positive
+from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
-from cellcount_lib.errors import DataError, InputError, unknown_name
-from cellcount_lib.inference.evaluation import Ruler
+from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.inference.evaluation import ScaledProtocol
 from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.model_file import MODEL, load_model
 from cellcount_lib.machine import cores
@@ -29,7 +31,8 @@ from cellcount_lib.methods.baselines import (
 )
 from cellcount_lib.methods.blobs import THRESHOLDS, log_blobs
 from cellcount_lib.methods.harmonise import steps
-from cellcount_lib.scoring.protocols import Protocol, protocol
+from cellcount_lib.registry import Registry
+from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.scoring.sweeps import sweep_rows
 from cellcount_lib.training.data import FullSize, full_size
 from cellcount_lib.training.profiles import PROFILES
@@ -37,17 +40,202 @@ from cellcount_lib.training.profiles import PROFILES
 if TYPE_CHECKING:
     import pandas as pd
 
-METHODS = {
-    "adaptive-threshold": "every picture cut at its own quantile of intensity, tuned on validation",
-    "otsu-watershed": "Otsu's threshold and the watershed of the distance map",
-    "predict-zero": "always answers 0",
-    "predict-mean": "always answers the mean count of the training pictures",
-    "oracle": "the true mask through post-processing and matching: what a perfect mask would have",
-    "log-blobs": "peaks of the Laplacian of a Gaussian, drawn as discs; cutoff tuned on validation",
-    "run": "the heatmaps that a run has kept, under this protocol",
-    "apply": "the network of a run on this dataset, unchanged but for the named harmonisation",
-}
-OF_A_RUN = ("run", "apply")
+Labels = NDArray[np.int32]
+
+
+class Scored(NamedTuple):
+    """Rows per test picture, and how they came about."""
+
+    images: "pd.DataFrame"
+    cutoff: float | None
+    protocol_scale: float
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a method is given.
+
+    Attributes
+    ----------
+    parts : FullSize
+        The pictures; those of the test are not missing.
+    scaled : ScaledProtocol
+    run : Path or None
+        Folder of the run, for a method that is of one.
+    steps : tuple of str
+        Of harmonisation.
+    root : Path or None
+        Folder of the datasets.
+    """
+
+    parts: FullSize
+    scaled: ScaledProtocol
+    run: Path | None
+    steps: tuple[str, ...]
+    root: Path | None
+
+    @property
+    def test(self) -> Dataset:
+        """The test pictures."""
+        assert self.parts.test is not None
+        return self.parts.test
+
+    @property
+    def of(self) -> Path:
+        """Folder of the run."""
+        assert self.run is not None
+        return self.run
+
+    def rows(self, samples: Sequence[Sample], predicted: Iterable[Labels]) -> "pd.DataFrame":
+        """Score labels that were predicted for pictures, a row each."""
+        import pandas as pd
+
+        score = self.scaled.protocol.score
+        return pd.DataFrame(
+            [
+                score(s.labels, labels, image=s.meta["name"], scale=self.scaled.scale)
+                for s, labels in zip(samples, predicted, strict=True)
+            ]
+        )
+
+
+Answer = tuple["pd.DataFrame", float | None]
+"""Rows per test picture, and the cutoff if there is one."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to scores without training.
+
+    Attributes
+    ----------
+    description : str
+    score : callable
+    of_a_run : bool
+        Whether it needs what a training has left.
+    """
+
+    description: str
+    score: Callable[[Task], Answer]
+    of_a_run: bool = False
+
+
+def _adaptive_threshold(task: Task) -> Answer:
+    protocol_, scale = task.scaled.protocol, task.scaled.scale
+    held = list(read_all(task.parts.val))
+    tuned = tune_adaptive_threshold(held, protocol_, QUANTILES, scale=scale, jobs=cores())
+    cutoff = tuned.choice.cutoff
+    samples = list(read_all(task.test))
+    rows = sweep_rows(
+        (intensity_rank(s.image) for s in samples),
+        [s.labels for s in samples],
+        protocol_,
+        [cutoff],
+        images=[s.meta["name"] for s in samples],
+        scale=scale,
+        jobs=cores(),
+    )
+    return rows.drop(columns="cutoff"), cutoff
+
+
+def _otsu_watershed(task: Task) -> Answer:
+    settings, scale = task.scaled.protocol.postprocess, task.scaled.scale
+    samples = list(read_all(task.test))
+    return task.rows(
+        samples, (otsu_watershed(s.image, settings, scale=scale) for s in samples)
+    ), None
+
+
+def _predict_zero(task: Task) -> Answer:
+    return _constant(task, 0.0), None
+
+
+def _predict_mean(task: Task) -> Answer:
+    objects = task.scaled.protocol.true_objects
+    counts = [objects(s.labels).max() for s in read_all(task.parts.train)]
+    return _constant(task, float(np.mean(counts))), None
+
+
+def _constant(task: Task, count: float) -> "pd.DataFrame":
+    samples = list(read_all(task.test))
+    blank = (np.zeros_like(s.labels) for s in samples)
+    return task.rows(samples, blank).assign(n_pred=count)
+
+
+def _oracle(task: Task) -> Answer:
+    samples = list(read_all(task.test))
+    return oracle(
+        [s.labels for s in samples],
+        task.scaled.protocol,
+        images=[s.meta["name"] for s in samples],
+        scale=task.scaled.scale,
+        jobs=cores(),
+    ), None
+
+
+def _log_blobs(task: Task) -> Answer:
+    """Score blobs; the response that a blob must have is tuned on validation pictures."""
+
+    def scored(samples: Sequence[Sample], threshold: float) -> "pd.DataFrame":
+        width = task.parts.cell_px
+        return task.rows(
+            samples, (log_blobs(s.image, cell_px=width, threshold=threshold) for s in samples)
+        )
+
+    held = list(read_all(task.parts.val))
+    best = max(THRESHOLDS, key=lambda t: task.scaled.pooled(scored(held, t))["f1"])
+    return scored(list(read_all(task.test)), best), best
+
+
+def _again(task: Task) -> Answer:
+    """Score the heatmaps that a run has kept."""
+    info = load_model(task.of / MODEL).info
+    scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
+    val_labels, test_labels = (
+        {s.meta["name"]: s.labels for s in pictures} for pictures in (task.parts.val, task.test)
+    )
+    choice, _ = scaled.choose_cutoff(load_heatmaps(task.of / "heatmaps-val.npz"), val_labels)
+    rows = scaled.score(load_heatmaps(task.of / "heatmaps-test.npz"), test_labels, choice.cutoff)
+    return rows.drop(columns="cutoff"), choice.cutoff
+
+
+def _apply(task: Task) -> Answer:
+    from cellcount_lib.methods.apply import apply
+
+    return apply(task.of, task.parts, task.scaled, names=task.steps, root=task.root)
+
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        "adaptive-threshold": Method(
+            "every picture cut at its own quantile of intensity, tuned on validation",
+            _adaptive_threshold,
+        ),
+        "otsu-watershed": Method(
+            "Otsu's threshold and the watershed of the distance map", _otsu_watershed
+        ),
+        "predict-zero": Method("always answers 0", _predict_zero),
+        "predict-mean": Method(
+            "always answers the mean count of the training pictures", _predict_mean
+        ),
+        "oracle": Method(
+            "the true mask through post-processing and matching: what a perfect mask would have",
+            _oracle,
+        ),
+        "log-blobs": Method(
+            "peaks of the Laplacian of a Gaussian, drawn as discs; cutoff tuned on validation",
+            _log_blobs,
+        ),
+        "run": Method("the heatmaps that a run has kept, under this protocol", _again, True),
+        "apply": Method(
+            "the network of a run on this dataset, unchanged but for the named harmonisation",
+            _apply,
+            True,
+        ),
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +250,7 @@ class Scoring:
     protocol_scale : float or None
         As in `training.spec.Training`.
     run : str or None
-        With the methods `OF_A_RUN`: the id of the run.
+        The id of the run, with a method that is of one.
     seed : int
         Of that run; else 0.
     harmonise : str or None
@@ -79,11 +267,10 @@ class Scoring:
     harmonise: str | None = None
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise unknown_name("method", self.method, METHODS)
+        of_a_run = METHODS[self.method].of_a_run
         protocol(self.protocol)
         PROFILES[self.profile]
-        if (self.run is not None) != (self.method in OF_A_RUN):
+        if (self.run is not None) != of_a_run:
             raise InputError(
                 "run: expected the id of a run with the methods 'run' and 'apply', and only there"
             )
@@ -93,15 +280,6 @@ class Scoring:
             check_positive("protocol_scale", self.protocol_scale)
 
 
-class Scored(NamedTuple):
-    """Rows per test picture, and how they came about."""
-
-    images: "pd.DataFrame"
-    cutoff: float | None
-    protocol_scale: float
-    fingerprint: str
-
-
 def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) -> Scored:
     """Score the test pictures.
 
@@ -109,95 +287,14 @@ def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) 
     ----------
     asked : Scoring
     run : Path, optional
-        Folder of the run, with the methods `OF_A_RUN`.
+        Folder of the run, with a method that is of one.
     root : Path, optional
         Folder of the datasets.
     """
     parts = full_size(asked.dataset, asked.profile, protocol_scale=asked.protocol_scale, root=root)
     if parts.test is None:
         raise DataError(f"{asked.dataset}: expected test pictures, found none to score")
-    ruler = Ruler(protocol(asked.protocol), parts.protocol_scale)
-    if asked.method == "run":
-        assert run is not None
-        rows, cutoff = _again(ruler, run, list(parts.val), list(parts.test))
-    elif asked.method == "apply":
-        from cellcount_lib.methods.apply import apply
-
-        assert run is not None
-        rows, cutoff = apply(run, parts, ruler, names=steps(asked.harmonise), root=root)
-    elif asked.method == "log-blobs":
-        rows, cutoff = _blobs(ruler, parts)
-    else:
-        rows, cutoff = _untrained(asked.method, ruler, parts.train, parts.val, parts.test)
+    scaled = ScaledProtocol(protocol(asked.protocol), parts.protocol_scale)
+    task = Task(parts, scaled, run, steps(asked.harmonise), root)
+    rows, cutoff = METHODS[asked.method].score(task)
     return Scored(rows, cutoff, parts.protocol_scale, parts.fingerprint)
-
-
-def _again(
-    ruler: Ruler, run: Path, val: Sequence[Sample], test: Sequence[Sample]
-) -> tuple["pd.DataFrame", float | None]:
-    info = load_model(run / MODEL).info
-    ruler = replace(ruler, protocol=info.ruler(ruler.protocol.name))
-    val_labels = {s.meta["name"]: s.labels for s in val}
-    choice, _ = ruler.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), val_labels)
-    test_labels = {s.meta["name"]: s.labels for s in test}
-    rows = ruler.score(load_heatmaps(run / "heatmaps-test.npz"), test_labels, choice.cutoff)
-    return rows.drop(columns="cutoff"), choice.cutoff
-
-
-def _untrained(
-    method: str,
-    ruler: Ruler,
-    train: Sequence[Sample],
-    val: Sequence[Sample],
-    test: Sequence[Sample],
-) -> tuple["pd.DataFrame", float | None]:
-    import pandas as pd
-
-    samples = list(read_all(test))
-    names = [s.meta["name"] for s in samples]
-    labels = [s.labels for s in samples]
-    options: dict[str, Any] = {"images": names, "scale": ruler.scale, "jobs": cores()}
-    if method == "oracle":
-        return oracle(labels, ruler.protocol, **options), None
-    cutoff: float | None = None
-    if method == "adaptive-threshold":
-        held = list(read_all(val))
-        cutoff = tune_adaptive_threshold(
-            held, ruler.protocol, QUANTILES, scale=ruler.scale, jobs=cores()
-        ).choice.cutoff
-        heat = (intensity_rank(s.image) for s in samples)
-        rows = sweep_rows(heat, labels, ruler.protocol, [cutoff], **options)
-        return rows.drop(columns="cutoff"), cutoff
-    if method == "otsu-watershed":
-        settings = ruler.protocol.postprocess
-        found = [otsu_watershed(s.image, settings, scale=ruler.scale) for s in samples]
-        return pd.DataFrame(_rows(ruler, names, labels, found)), None
-    blank = [np.zeros_like(one) for one in labels]
-    constant = 0.0
-    if method == "predict-mean":
-        counts = [ruler.protocol.true_objects(s.labels).max() for s in read_all(train)]
-        constant = float(np.mean(counts))
-    return pd.DataFrame(_rows(ruler, names, labels, blank)).assign(n_pred=constant), None
-
-
-def _blobs(ruler: Ruler, parts: FullSize) -> tuple["pd.DataFrame", float]:
-    """Score blobs; the response that a blob must have is tuned on validation pictures."""
-    import pandas as pd
-
-    def scored(samples: Sequence[Sample], threshold: float) -> "pd.DataFrame":
-        labels = [s.labels for s in samples]
-        found = [log_blobs(s.image, cell_px=parts.cell_px, threshold=threshold) for s in samples]
-        return pd.DataFrame(_rows(ruler, [s.meta["name"] for s in samples], labels, found))
-
-    assert parts.test is not None
-    held = list(read_all(parts.val))
-    best = max(THRESHOLDS, key=lambda t: ruler.pooled(scored(held, t))["f1"])
-    return scored(list(read_all(parts.test)), best), best
-
-
-def _rows(ruler: Ruler, names: list[str], labels: list, found: list) -> list[dict]:
-    measure: Protocol = ruler.protocol
-    return [
-        measure.score(truth, labels_, image=name, scale=ruler.scale)
-        for name, truth, labels_ in zip(names, labels, found, strict=True)
-    ]

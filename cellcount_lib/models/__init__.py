@@ -19,11 +19,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from cellcount_lib.errors import unknown_name
 from cellcount_lib.models.base import BN_MOMENTUM, ModelConfig, SegmentationModel
 from cellcount_lib.models.fcn import FCN
 from cellcount_lib.models.resunet import ResUnet
 from cellcount_lib.models.unet import Unet
+from cellcount_lib.registry import Registry
 
 __all__ = [
     "MODELS",
@@ -33,13 +33,16 @@ __all__ = [
     "from_config",
 ]
 
-MODELS: dict[str, Callable[[ModelConfig], SegmentationModel]] = {
-    "c-resunet": partial(ResUnet, colour=True, deep_bottleneck=True),
-    "resunet": partial(ResUnet, colour=False, deep_bottleneck=False),
-    "unet": partial(Unet, width=32),
-    "small-unet": partial(Unet, width=8),
-    "fcn": FCN,
-}
+MODELS: Registry[Callable[[ModelConfig], SegmentationModel]] = Registry(
+    "model",
+    {
+        "c-resunet": partial(ResUnet, colour=True, deep_bottleneck=True),
+        "resunet": partial(ResUnet, colour=False, deep_bottleneck=False),
+        "unet": partial(Unet, width=32),
+        "small-unet": partial(Unet, width=8),
+        "fcn": FCN,
+    },
+)
 
 
 def build(
@@ -73,11 +76,10 @@ def build(
 
 def from_config(config: ModelConfig, *, seed: int = 0) -> SegmentationModel:
     """Build the network of a checkpoint: ``from_config(ModelConfig(**saved))``."""
-    if config.name not in MODELS:
-        raise unknown_name("model", config.name, MODELS)
+    make = MODELS[config.name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = MODELS[config.name](config)
+        model = make(config)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = config.bn_momentum

@@ -1,23 +1,21 @@
-"""Telling touching cells apart, from the shape of their mask alone.
+"""Splitting objects where they are narrow, or where the heatmap between two peaks is low.
 
-All ways start from the distance transform: how far is a pixel from the background? Its peaks lie in
-the middle of cells, its saddles in the necks between them. A marker is put on each peak that is to
-be a cell, and a flood from the markers, highest ground first, finds the borders.
-
-`plateau_markers` and `flood_with_line` are the way of both studies (R21, R23), written anew from
-what the released code does with scikit-image up to 0.24; `split_at_necks` is the recommended one.
+`Necks`, the recommended way, starts from the distance transform: how far is a pixel from the
+background? Its peaks lie in the middle of cells, its saddles in the necks between them. A marker
+is put on each peak that is to be a cell, and a flood from the markers, highest ground first, finds
+the borders. `Peaks` does the same on the heatmap itself, where a network draws how deep inside its
+cell a pixel lies.
 
 Taught in: 09_touching_cells
 
 References
 ----------
-P. Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4 (h-maxima); P. Neubert and
-P. Protzel, Compact watershed and preemptive SLIC, ICPR 2014 (the cost of `flood_with_line`).
+P. Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4 (h-maxima).
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from math import sqrt
 
 import edt
 import numpy as np
@@ -26,33 +24,66 @@ from scipy import ndimage
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
-Labels = NDArray[np.int32]
-Mask = NDArray[np.bool_]
+from cellcount_lib.data.sample import components
+from cellcount_lib.errors import InputError
+from cellcount_lib.postprocess.cleaning import Cleaning, Labels, Mask, check_sizes
 
 
-def connected(mask: Mask, connectivity: int = 1) -> Labels:
-    """Label connected pixels: by edges (1), or by edges and corners (2).
+@dataclass(frozen=True)
+class Necks:
+    """Split at necks of the mask, and lose no object.
 
-    Examples
-    --------
-    >>> connected(np.array([[True, False], [False, True]]), 2).tolist()
-    [[1, 0], [0, 1]]
+    Attributes
+    ----------
+    depth : float
+        Two peaks of the distance map are two cells if the neck between them is narrower than the
+        smaller cell by more than this on either side.
     """
-    structure = ndimage.generate_binary_structure(2, connectivity)
-    labels: Labels = ndimage.label(mask, structure, output=np.int32)[0]
-    return labels
+
+    depth: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "depth")
+
+    def scaled(self, scale: float) -> "Necks":
+        """Return the depth for images resized by `scale`."""
+        return Necks(self.depth * scale)
+
+    def label(
+        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
+    ) -> Labels:
+        """Label the pieces of the objects of a mask."""
+        objects = cleaning.objects(mask)
+        return split_at_necks(objects, depth=self.depth, below=cleaning.pieces_below)
 
 
-def drop_small(labels: Labels, below: int) -> Labels:
-    """Set labels with fewer than `below` pixels to background; the others keep their number.
+@dataclass(frozen=True)
+class Peaks:
+    """Split at passes of the heatmap: every peak of it is a cell.
 
-    Examples
-    --------
-    >>> drop_small(np.array([[1, 0, 2, 2]], np.int32), 2).tolist()
-    [[0, 0, 2, 2]]
+    Attributes
+    ----------
+    height : float
+        Of a peak above the highest pass to another one.
     """
-    small = np.bincount(labels.ravel()) < below
-    return np.where(small[labels], np.int32(0), labels) if small[1:].any() else labels
+
+    height: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "height")
+
+    def scaled(self, scale: float) -> "Peaks":
+        """Return itself: a height is no length."""
+        return self
+
+    def label(
+        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
+    ) -> Labels:
+        """Label the pieces of the objects of a mask."""
+        if heatmap is None:
+            raise InputError("heatmap: expected one beside the mask, to look for its peaks")
+        objects = cleaning.objects(mask)
+        return split_at_peaks(objects, heatmap, height=self.height, below=cleaning.pieces_below)
 
 
 def distance_inside(mask: Mask) -> NDArray[np.float64]:
@@ -70,108 +101,6 @@ def distance_inside(mask: Mask) -> NDArray[np.float64]:
         return exact
     squared: NDArray[np.float32] = edt.edtsq(np.ascontiguousarray(mask), parallel=1)
     return np.sqrt(squared.astype(np.float64))
-
-
-def plateau_markers(
-    distance: NDArray[np.float64],
-    mask: Mask,
-    *,
-    spread: int = 30,
-    footprint: int = 40,
-    below: int = 25,
-    connectivity: int = 1,
-    flat_is_empty: bool = True,
-) -> Labels:
-    """Mark the plateaus that a maximum filter makes of the peaks of the distance map (R21, R23).
-
-    Parameters
-    ----------
-    distance : ndarray of float64, shape (H, W)
-        Of the whole picture, or of a window `spread` pixels larger than its objects on each side:
-        the lowest value of the spread map is never a plateau, and must be in view.
-    mask : ndarray of bool, shape (H, W)
-    spread, footprint : int
-        Width of the filter, and of the window in which a plateau must be highest.
-    below : int
-        Markers with fewer (edge-connected) pixels are dropped.
-    connectivity : int
-        Of the pixels of a marker.
-    flat_is_empty : bool
-        Where every pixel of all objects is plateau, keep only those that an opening removes.
-
-    Returns
-    -------
-    ndarray of int32, shape (H, W)
-    """
-    high = ndimage.maximum_filter(distance, size=spread, mode="constant")
-    highest = ndimage.maximum_filter(np.where(mask, high, 0.0), size=footprint, mode="constant")
-    plateau = mask & (high == highest)
-    if flat_is_empty and np.array_equal(plateau, mask):
-        plateau &= ~ndimage.binary_opening(mask)
-    plateau &= high > high.min()
-    return connected(drop_small(connected(plateau), below) > 0, connectivity)
-
-
-def flood_with_line(distance: NDArray[np.float64], markers: Labels, mask: Mask) -> Labels:
-    """Flood edge-connected objects from their markers, leaving a line between two labels.
-
-    Objects without marker are dropped; one with a single marker is taken whole. Equal to
-    scikit-image's ``watershed(-distance, markers, mask=mask, compactness=1, watershed_line=True)``
-    up to 0.24 except where two labels have exactly equal claims to a pixel of the line (1 in 100
-    random masks); later versions draw no line with compactness.
-    """
-    objects = connected(mask)
-    marker_pixels = np.flatnonzero(markers)
-    object_of = np.zeros(int(markers.max()) + 1, np.int32)
-    object_of[markers.ravel()[marker_pixels]] = objects.ravel()[marker_pixels]
-    marks = np.bincount(object_of[1:], minlength=int(objects.max()) + 1)
-    only = np.zeros(marks.size, np.int32)
-    only[object_of[1:]] = np.arange(1, object_of.size)
-    only[marks > 1] = 0
-    labels = only[objects]
-    for label, box in enumerate(ndimage.find_objects(objects), start=1):
-        if marks[label] > 1:
-            inside = objects[box] == label
-            labels[box][inside] = _flood(distance[box], markers[box] * inside, inside)[inside]
-    return labels
-
-
-def _flood(distance: NDArray[np.float64], markers: Labels, mask: Mask) -> Labels:
-    """Flood one object: the pixel with the lowest cost gets the label of the flood that reached it.
-
-    The cost of a pixel is its way from the marker pixel that the flood came from, less its distance
-    to the background. Among equals the first in line goes first, marker pixels in reading order.
-    """
-    # a frame of background spares the question whether a neighbour is in the picture
-    width = mask.shape[1] + 2
-    depth = np.pad(distance, 1).ravel().tolist()
-    label = np.pad(markers, 1).ravel().tolist()
-    dry = np.pad(mask, 1).ravel().tolist()
-    steps = (-width, -1, 1, width)
-    waiting = [  # (cost, turn, pixel, marker pixel)
-        (-depth[i], 0, i, i)
-        for i in np.flatnonzero(np.pad(markers, 1)).tolist()
-        if any(dry[i + step] and not label[i + step] for step in steps)
-    ]
-    heapify(waiting)
-    turn = 0
-    while waiting:
-        _, _, pixel, source = heappop(waiting)
-        if not dry[pixel] or (label[pixel] and pixel != source):
-            continue
-        if len({label[pixel + step] for step in steps if dry[pixel + step]} - {0}) > 1:
-            dry[pixel] = False  # between two labels: line
-            continue
-        label[pixel] = label[source]
-        for step in steps:
-            near = pixel + step
-            if dry[near] and not label[near]:
-                turn += 1
-                rows = near // width - source // width
-                columns = near % width - source % width
-                cost = sqrt(rows * rows + columns * columns) - depth[near]
-                heappush(waiting, (cost, turn, near, source))
-    return np.array(label, np.int32).reshape(-1, width)[1:-1, 1:-1]
 
 
 def split_at_necks(labels: Labels, *, depth: float, below: int) -> Labels:
@@ -238,7 +167,7 @@ def _pieces(mask: Mask, depth: float, below: int) -> Labels:
 def _pieces_of(ground: NDArray[np.float64], mask: Mask, depth: float, below: int) -> Labels:
     """Pieces of one object by the peaks of `ground`, which lies lower outside of the mask."""
     domes = reconstruction(ground - depth, ground)
-    markers = connected(mask & local_maxima(domes).astype(bool), 2)
+    markers = components(mask & local_maxima(domes).astype(bool), 2)
     if markers.max() <= 1:
         return mask.astype(np.int32)
     pieces: Labels = watershed(-ground, markers, connectivity=2, mask=mask)

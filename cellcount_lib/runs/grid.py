@@ -17,7 +17,7 @@ import yaml
 
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.fingerprint import digest
-from cellcount_lib.methods.score import OF_A_RUN, Scoring
+from cellcount_lib.methods.score import METHODS, Scoring
 from cellcount_lib.runs.identity import decisive
 from cellcount_lib.training.spec import Training
 
@@ -267,7 +267,8 @@ class _Maker:
         given = {**base, **row.get("set", {}), "method": row["method"], "profile": self.profile}
         changed = self._changed(given)
         given = {k: v for k, v in changed.items() if k in _fields(Scoring) or k in given}
-        if row["method"] not in OF_A_RUN:
+        method = METHODS.get(row["method"])
+        if method is None or not method.of_a_run:
             return (Run(WITHOUT, dataclasses.asdict(self._build(Scoring, given))),)
         of = row.get("of")
         if isinstance(of, Mapping):

@@ -20,18 +20,17 @@ Taught in: 06_threshold_and_ruler
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cellcount_lib.checks import check_heatmap, check_labels, check_positive, check_same_shape
-from cellcount_lib.errors import InputError, unknown_name
-from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.data.sample import components
+from cellcount_lib.errors import InputError
+from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
+from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.instances import instance_columns
 from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.pixels import pixel_columns
@@ -69,7 +68,7 @@ class Protocol:
         How the cutoff is chosen on validation pictures: "knee", "argmax", "max-mcc" or "fixed".
     cutoffs : tuple of float
         The grid it is chosen from; a single number where it is fixed.
-    postprocess : PostprocessSettings
+    postprocess : Postprocessing
     primary : Matching
         Gives tp, fp, fn of a row.
     further : tuple of Matching
@@ -90,7 +89,7 @@ class Protocol:
     source: str
     threshold_rule: str
     cutoffs: tuple[float, ...]
-    postprocess: PostprocessSettings
+    postprocess: Postprocessing
     primary: Matching
     further: tuple[Matching, ...]
     true_connectivity: int | None
@@ -112,9 +111,7 @@ class Protocol:
         labels = check_labels("labels", labels)
         if self.true_connectivity is None:
             return labels
-        structure = ndimage.generate_binary_structure(2, self.true_connectivity)
-        components: NDArray[np.int32] = ndimage.label(labels > 0, structure, output=np.int32)[0]
-        return components
+        return components(labels, self.true_connectivity)
 
     def segment(
         self, heatmap: NDArray[np.floating], threshold: float, *, scale: float = 1.0
@@ -139,7 +136,7 @@ class Protocol:
             raise InputError(f"threshold: expected a number in [0, 1], found {threshold!r}")
         # NumPy would compare a float64 cutoff in another precision than a plain number
         mask = heatmap > float(threshold)
-        return postprocess(mask, self.postprocess, scale=scale, heatmap=heatmap)
+        return self.postprocess.label(mask, scale=scale, heatmap=heatmap)
 
     def score(
         self,
@@ -231,20 +228,20 @@ _MORELLI = Protocol(
 )
 
 
-def _clissa(name: str, description: str, count: str) -> Protocol:
-    return Protocol(
-        name=name,
-        description=description,
-        source="S1; R23 evaluate.py, fluocells/utils/metrics.py and README (cutoff, thresholds)",
-        threshold_rule="fixed",
-        cutoffs=(0.875,),
-        postprocess=POSTPROCESS["clissa2023"],
-        primary=Matching("distance", "2023-distance", 40.0),
-        further=(Matching("iou", "2023-iou", 0.4),),
-        true_connectivity=2,
-        count=count,
-        mpe="released2023",
-    )
+_CLISSA = Protocol(
+    name="clissa2023",
+    description="Two-sided matching of centroids within 40 pixels and of IoU above 0.4, with the "
+    "count rule of the released code, which does not measure predicted counts.",
+    source="S1; R23 evaluate.py, fluocells/utils/metrics.py and README (cutoff, thresholds)",
+    threshold_rule="fixed",
+    cutoffs=(0.875,),
+    postprocess=POSTPROCESS["clissa2023"],
+    primary=Matching("distance", "2023-distance", 40.0),
+    further=(Matching("iou", "2023-iou", 0.4),),
+    true_connectivity=2,
+    count="released",
+    mpe="released2023",
+)
 
 
 _RECOMMENDED = Protocol(
@@ -265,42 +262,36 @@ _RECOMMENDED = Protocol(
 PIXEL_CUTOFFS = tuple(round(0.01 * i, 2) for i in range(1, 100))
 """0.01 to 0.99 in steps of 0.01: scores per pixel cost little (S2 found 0.25 and 0.67)."""
 
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+PROTOCOLS: Registry[Protocol] = Registry(
+    "protocol",
     {
-        p.name: p
-        for p in (
-            _MORELLI,
-            _clissa(
-                "clissa2023",
-                "Two-sided matching of centroids within 40 pixels and of IoU above 0.4, with the "
-                "count rule of the released code, which does not measure predicted counts.",
-                "released",
-            ),
-            _clissa(
-                "clissa2023-corrected",
-                "As clissa2023, but the count is the number of predicted objects.",
-                "objects",
-            ),
+        "morelli2021": _MORELLI,
+        "clissa2023": _CLISSA,
+        "clissa2023-corrected": replace(
+            _CLISSA,
+            name="clissa2023-corrected",
+            description="As clissa2023, but the count is the number of predicted objects.",
+            count="objects",
+        ),
+        "recommended": _RECOMMENDED,
+        "instances": replace(
             _RECOMMENDED,
-            replace(
-                _RECOMMENDED,
-                name="instances",
-                description="As recommended, with splits, merges, average precision and panoptic "
-                "quality beside it: for telling touching cells apart.",
-                extras=("instances",),
-            ),
-            replace(
-                _RECOMMENDED,
-                name="marzo2016",
-                description="Scores of pixels; cutoff at the highest Matthews correlation of "
-                "validation pixels. Objects are scored beside it, as recommended.",
-                source="S2, section 3 (cutoff and indicators)",
-                threshold_rule="max-mcc",
-                cutoffs=PIXEL_CUTOFFS,
-                extras=("pixels",),
-            ),
-        )
-    }
+            name="instances",
+            description="As recommended, with splits, merges, average precision and panoptic "
+            "quality beside it: for telling touching cells apart.",
+            extras=("instances",),
+        ),
+        "marzo2016": replace(
+            _RECOMMENDED,
+            name="marzo2016",
+            description="Scores of pixels; cutoff at the highest Matthews correlation of "
+            "validation pixels. Objects are scored beside it, as recommended.",
+            source="S2, section 3 (cutoff and indicators)",
+            threshold_rule="max-mcc",
+            cutoffs=PIXEL_CUTOFFS,
+            extras=("pixels",),
+        ),
+    },
 )
 """Protocols by name.
 
@@ -318,6 +309,4 @@ def protocol(name: str) -> Protocol:
     >>> protocol("clissa2023").primary
     Matching(name='distance', rule='2023-distance', threshold=40.0)
     """
-    if name not in PROTOCOLS:
-        raise unknown_name("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference.evaluation import Ruler, heatmaps
-from cellcount_lib.inference.formulations import formulation
+from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
+from cellcount_lib.inference.formulations import OF_LOSS, formulation
 from cellcount_lib.inference.heatmaps import Kept, save_heatmaps
 from cellcount_lib.inference.model_file import MODEL, ModelInfo, save_model
 from cellcount_lib.models import SegmentationModel
@@ -53,7 +53,7 @@ class Result:
         One row per test picture.
     scores : dict
         Of the test pictures together, under the protocol.
-    ruler : Ruler
+    scaled : ScaledProtocol
         The protocol with what the formulation changes in it, at the scale of the data.
     heatmaps : dict
         Of "val" and "test" pictures, by name.
@@ -70,7 +70,7 @@ class Result:
     cutoffs: "pd.DataFrame"
     images: "pd.DataFrame | None"
     scores: dict[str, float]
-    ruler: Ruler
+    scaled: ScaledProtocol
     heatmaps: dict[str, dict[str, Kept]]
     seconds: dict[str, float]
 
@@ -82,7 +82,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     asks = formulation(ready.recipe.loss)
     magnification = 1 / (data.scale * data.protocol_scale)
     measure = asks.adapt(protocol(training.protocol), magnification=magnification)
-    ruler = Ruler(measure, data.protocol_scale, jobs)
+    scaled = ScaledProtocol(measure, data.protocol_scale, jobs)
     look = partial(
         heatmaps,
         learn.model.eval(),
@@ -92,7 +92,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         jobs=jobs,
     )
     kept, labels = look(data.val_set)
-    choice, curve = ruler.choose_cutoff(kept, labels)
+    choice, curve = scaled.choose_cutoff(kept, labels)
     missing = _not_predicted(curve)
     reason = "; ".join(filter(None, [learn.stop_reason, missing]))
     collapsed = bool(missing) or "loss became" in reason
@@ -101,17 +101,17 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     test_kept: dict[str, Kept] = {}
     if data.test_set is not None:
         test_kept, labels = look(data.test_set)
-        images = ruler.score(test_kept, labels, choice.cutoff).drop(columns="cutoff")
-        scores = ruler.pooled(images)
+        images = scaled.score(test_kept, labels, choice.cutoff).drop(columns="cutoff")
+        scores = scaled.pooled(images)
     info = ModelInfo(
         learn.model.config,
-        protocol=ruler.protocol.name,
+        protocol=scaled.protocol.name,
         threshold=choice.cutoff,
         scale=data.scale,
         pixel_size_um=data.pixel_size_um,
         cell_px=data.cell_px,
         protocol_scale=data.protocol_scale,
-        formulation=asks.name,
+        formulation=ready.recipe.loss if ready.recipe.loss in OF_LOSS else "mask",
         training=ready.identity | {"status": status, "reason": reason, "lr_used": ready.lr},
     )
     return Result(
@@ -123,7 +123,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         cutoffs=curve,
         images=images,
         scores=scores,
-        ruler=ruler,
+        scaled=scaled,
         heatmaps={"val": kept, "test": test_kept},
         seconds={"training": ready.seconds, "evaluation": time.perf_counter() - start},
     )

@@ -7,11 +7,12 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.inference.evaluation import Ruler
+from cellcount_lib.inference.evaluation import ScaledProtocol
 from cellcount_lib.inference.formulations import MASK, OF_LOSS, depth, formulation, outlines
 from cellcount_lib.inference.model_file import ModelInfo
 from cellcount_lib.losses import PRESETS, build, cell_logit
 from cellcount_lib.models import ModelConfig
+from cellcount_lib.postprocess.postprocess import Cores
 from cellcount_lib.scoring.objects import iou_matrix
 from cellcount_lib.scoring.protocols import protocol
 from tests.discs import disc_labels
@@ -81,7 +82,7 @@ def perfect(name):
     """The heatmap of a network that answers without any error."""
     asks = OF_LOSS[name]
     target = asks.target(TOUCHING)
-    if asks.kind == "distance":
+    if name == "distance":
         return (target / 255).astype(np.float32)
     return (target == 1).astype(np.float32)
 
@@ -102,14 +103,14 @@ def test_outlines_grow_with_the_magnification():
     cores = (OF_LOSS["three-class-4"].target(TOUCHING) == 1).astype(np.float32)
     once = OF_LOSS["three-class-4"].adapt(protocol("instances"), magnification=1.0)
     twice = OF_LOSS["three-class-4"].adapt(protocol("instances"), magnification=2.0)
-    assert once.postprocess.grow == 2
-    assert twice.postprocess.grow == 4
+    assert once.postprocess.touching == Cores(2, 50)
+    assert twice.postprocess.touching == Cores(4, 50)
     areas = [np.count_nonzero(r.segment(cores, 0.5)) for r in (once, twice)]
     assert areas[0] < areas[1]
     # at half the size half as much grows: as if outlines were half as wide
     thin = OF_LOSS["three-class-2"].adapt(protocol("instances"), magnification=1.0)
-    assert thin.postprocess.grow == 1
-    half = Ruler(once, 0.5).protocol.segment(cores, 0.5, scale=0.5)
+    assert thin.postprocess.touching.grow == 1
+    half = ScaledProtocol(once, 0.5).protocol.segment(cores, 0.5, scale=0.5)
     assert np.array_equal(half > 0, thin.segment(cores, 0.5) > 0)
 
 
@@ -188,7 +189,7 @@ def test_small_objects_weigh_as_much_as_large_ones():
 
 def test_a_model_file_knows_its_formulation():
     info = ModelInfo(ModelConfig("c-resunet", out_channels=3), formulation="three-class-4")
-    assert info.ruler().postprocess.grow == 2
+    assert info.ruler().postprocess.touching == Cores(2, 50)
     assert info.ruler("marzo2016").name == "marzo2016"
     with pytest.raises(InputError, match="formulation 'three-clas-4'"):
         ModelInfo(ModelConfig("c-resunet"), formulation="three-clas-4")

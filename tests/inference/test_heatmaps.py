@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from cellcount_lib.errors import DataError
-from cellcount_lib.inference.evaluation import Ruler
+from cellcount_lib.inference.evaluation import ScaledProtocol
 from cellcount_lib.inference.heatmaps import Kept, decode, encode, load_heatmaps, save_heatmaps
 from cellcount_lib.scoring.protocols import protocol
 
@@ -56,7 +56,7 @@ def test_nan_is_no_prediction():
     truth[10:40, 10:40] = 1
     blank = Kept(np.full((60, 60), 255, np.uint8), (60, 60))
     good = Kept(encode(np.where(truth > 0, 5.0, -5.0)), (60, 60))
-    ruler = Ruler(protocol("recommended"), jobs=1)
+    ruler = ScaledProtocol(protocol("recommended"), jobs=1)
     rows = ruler.score({"a": good, "b": blank}, {"a": truth, "b": truth}, 0.5)
     assert rows[["tp", "fn", "status"]].values.tolist() == [[1, 0, "ok"], [0, 1, "missing"]]
     choice, curve = ruler.choose_cutoff({"a": good}, {"a": truth})

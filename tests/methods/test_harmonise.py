@@ -9,7 +9,7 @@ import pytest
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.inference.evaluation import Ruler
+from cellcount_lib.inference.evaluation import ScaledProtocol
 from cellcount_lib.methods.apply import apply
 from cellcount_lib.methods.blobs import log_blobs
 from cellcount_lib.methods.harmonise import (
@@ -181,7 +181,7 @@ def away(base, name, **change):
 def test_at_home_a_network_scores_what_its_run_scored(home):
     base, folder, result = home
     parts = full_size(f"folder:{base / 'discs'}", "smoke", protocol_scale=0.45)
-    rows, cutoff = apply(folder, parts, Ruler(protocol("recommended"), 0.45, 1))
+    rows, cutoff = apply(folder, parts, ScaledProtocol(protocol("recommended"), 0.45, 1))
     assert cutoff == result.info.threshold
     pd.testing.assert_frame_equal(rows, result.images)
 

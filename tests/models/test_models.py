@@ -13,11 +13,9 @@ from cellcount_lib.models import (
     MODELS,
     ModelConfig,
     build,
-    count_flops,
-    count_parameters,
     from_config,
-    receptive_field,
 )
+from cellcount_lib.models.measure import count_flops, count_parameters, receptive_field
 
 every_model = pytest.mark.parametrize("name", MODELS)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cellcount_lib.methods.score import METHODS, OF_A_RUN, Scoring
+from cellcount_lib.methods.score import METHODS, Scoring
 from cellcount_lib.records import as_json, read_record
 from cellcount_lib.runs.execute import Job, _parameter_names, execute
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, project
@@ -223,9 +223,11 @@ def test_scores_without_training(method, trained, tmp_path):
         "smoke",
         protocol="morelli2021" if method == "run" else "recommended",
         protocol_scale=0.45,
-        run=run.id if method in OF_A_RUN else None,
+        run=run.id if METHODS[method].of_a_run else None,
     )
-    places = {"out": str(tmp_path)} | ({"run_folder": str(folder)} if method in OF_A_RUN else {})
+    places = {"out": str(tmp_path)} | (
+        {"run_folder": str(folder)} if METHODS[method].of_a_run else {}
+    )
     chapter = project() / "chapters" / f"{WITHOUT}.ipynb"
     record = execute(Job(chapter, dataclasses.asdict(asked), tmp_path, places))
     assert record.status == "completed", record.reason

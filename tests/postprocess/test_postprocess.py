@@ -8,10 +8,30 @@ from skimage.io import imread
 
 from benchmarks.postprocess import discs, plain
 from cellcount_lib.errors import InputError
-from cellcount_lib.postprocess.postprocess import POSTPROCESS, PostprocessSettings, postprocess
+from cellcount_lib.postprocess.cleaning import Cleaning
+from cellcount_lib.postprocess.plateaus import Plateaus
+from cellcount_lib.postprocess.postprocess import (
+    POSTPROCESS,
+    Cores,
+    Enclosed,
+    Postprocessing,
+    Whole,
+    postprocess,
+)
+from cellcount_lib.postprocess.splitting import Necks, Peaks
 from cellcount_lib.scoring.matching import match
 
 HISTORICAL = ("morelli2021", "clissa2023")
+
+
+def unsplit(name, **cleaning):
+    return Postprocessing(replace(POSTPROCESS[name].cleaning, **cleaning), Whole())
+
+
+def told(name, **changes):
+    """Change how touching cells are told apart."""
+    touching = replace(POSTPROCESS[name].touching, **changes)
+    return replace(POSTPROCESS[name], touching=touching)
 
 
 def disc(shape, *circles):
@@ -105,7 +125,7 @@ def test_recommended_keeps_all_cells_of_real_masks(samples_dir):
 @pytest.mark.parametrize(("size", "kept"), [(199, 0), (200, 1), (201, 1)])
 @pytest.mark.parametrize("name", [*HISTORICAL, "recommended"])
 def test_object_sizes_are_compared_with_less_than(name, size, kept):
-    settings = replace(POSTPROCESS[name], split="none", smooth_radius=0)
+    settings = unsplit(name, smooth_radius=0)
     mask = np.zeros((40, 40), bool)
     rows, columns = np.divmod(np.arange(size), 11)
     mask[5 + rows, 5 + columns] = True
@@ -125,7 +145,7 @@ def test_object_sizes_are_compared_with_less_than(name, size, kept):
     ],
 )
 def test_hole_sizes_are_compared_with_less_than(name, hole, filled):
-    settings = replace(POSTPROCESS[name], split="none", smooth_radius=0)
+    settings = unsplit(name, smooth_radius=0)
     mask = np.zeros((80, 80), bool)
     mask[10:70, 10:70] = True
     rows, columns = np.divmod(np.arange(hole), 25)
@@ -136,7 +156,7 @@ def test_hole_sizes_are_compared_with_less_than(name, hole, filled):
 def test_background_cut_off_by_the_edge_is_a_hole():
     mask = np.ones((60, 60), bool)
     mask[:10, :10] = False
-    assert postprocess(mask, replace(POSTPROCESS["morelli2021"], split="none")).all()
+    assert postprocess(mask, unsplit("morelli2021")).all()
 
 
 def test_a_picture_of_small_round_cells_loses_them_all_by_the_historical_rule():
@@ -148,8 +168,8 @@ def test_a_picture_of_small_round_cells_loses_them_all_by_the_historical_rule():
     )
     assert len(peaks) < 25, "scikit-image itself takes this picture to be flat"
     for name in HISTORICAL:
-        assert postprocess(small, replace(POSTPROCESS[name], flat_is_empty=True)).max() == 0
-        assert postprocess(small, replace(POSTPROCESS[name], flat_is_empty=False)).max() == 3
+        assert postprocess(small, told(name, flat_is_empty=True)).max() == 0
+        assert postprocess(small, told(name, flat_is_empty=False)).max() == 3
     # R21 ran on a scikit-image before this rule, R23 after it
     assert postprocess(small, "morelli2021").max() == 3
     assert postprocess(small, "clissa2023").max() == 0
@@ -172,9 +192,9 @@ def test_what_an_opening_removes_saves_a_flat_object():
     mask[22, 22:38] = mask[22:38, 22] = mask[37, 22:38] = True  # in an open ring, 1 pixel wide,
     mask[22:33, 37] = mask[30, 22:24] = True  # joined to it, all plateau
     assert np.count_nonzero(mask) >= 200
-    flat = replace(POSTPROCESS["morelli2021"], flat_is_empty=True)
-    assert postprocess(mask, flat).max() == 1
-    assert postprocess(mask, replace(flat, marker_below=80)).max() == 0
+    assert postprocess(mask, told("morelli2021", flat_is_empty=True)).max() == 1
+    fewer = told("morelli2021", flat_is_empty=True, marker_below=80)
+    assert postprocess(mask, fewer).max() == 0
 
 
 def test_the_lowest_plateau_of_a_picture_without_empty_parts_is_no_marker():
@@ -204,23 +224,22 @@ def test_every_256th_object_is_lost_by_the_historical_rule():
             mask[y : y + 40, x : x + 40] = True
     for name in HISTORICAL:
         assert postprocess(mask, name).max() == 299
-        assert postprocess(mask, replace(POSTPROCESS[name], eight_bit=False)).max() == 300
+        assert postprocess(mask, told(name, eight_bit=False)).max() == 300
     assert postprocess(mask, "recommended").max() == 300
 
 
 def test_opening_and_closing_of_2023_cut_bridges_and_fill_notches():
     mask = disc((120, 200), (60, 60, 25), (60, 140, 25))
     mask[58:62, 60:140] = True  # a bridge of 4 pixels, narrower than the disk
-    settings = replace(POSTPROCESS["clissa2023"], split="none")
-    assert postprocess(mask, settings).max() == 2
-    assert postprocess(mask, replace(settings, smooth_radius=0)).max() == 1
+    assert postprocess(mask, unsplit("clissa2023")).max() == 2
+    assert postprocess(mask, unsplit("clissa2023", smooth_radius=0)).max() == 1
 
 
 def test_recommended_never_loses_an_object_or_a_pixel():
     rng = np.random.default_rng(5)
     for _ in range(30):
         mask = random_mask(rng)
-        whole = postprocess(mask, replace(POSTPROCESS["recommended"], split="none"))
+        whole = postprocess(mask, unsplit("recommended"))
         split = postprocess(mask, "recommended")
         np.testing.assert_array_equal(split > 0, whole > 0)
         assert set(np.unique(whole[whole > 0])) == {
@@ -286,13 +305,54 @@ def test_scaling():
     settings = POSTPROCESS["morelli2021"]
     assert settings.scaled(1.0) is settings
     twice = settings.scaled(2)
-    assert (twice.spread, twice.footprint, twice.holes_below) == (60, 80, 2400)
+    assert (twice.touching.spread, twice.touching.footprint) == (60, 80)
+    assert twice.cleaning == Cleaning(holes_below=2400, objects_below=800)
     third = POSTPROCESS["clissa2023"].scaled(0.3)
-    assert (third.smooth_radius, third.spread, third.footprint) == (1, 9, 12)
-    assert (third.objects_below, third.marker_below, third.pieces_below) == (18, 2, 18)
-    assert settings.scaled(0.001).spread == 1
-    assert POSTPROCESS["clissa2023"].scaled(0.5).holes_below == 13  # 12.5: halves go up
-    assert POSTPROCESS["recommended"].scaled(0.5).depth == 0.75
+    assert third.cleaning == Cleaning(
+        smooth_radius=1, holes_below=5, objects_below=18, pieces_below=18
+    )
+    assert third.touching == Plateaus(9, 12, 2, marker_connectivity=2, flat_is_empty=True)
+    assert settings.scaled(0.001).touching.spread == 1
+    assert POSTPROCESS["clissa2023"].scaled(0.5).cleaning.holes_below == 13  # 12.5: halves go up
+    assert POSTPROCESS["recommended"].scaled(0.5).touching == Necks(0.75)
+    assert Enclosed(2.0, 50, largest=4536).scaled(0.5) == Enclosed(1.0, 13, largest=1134)
+    assert Cores(3.0, 50).scaled(2.0) == Cores(6.0, 200)
+    assert Peaks(0.1).scaled(0.5) == Peaks(0.1)
+
+
+def test_cores_grow_until_they_meet_and_specks_do_not():
+    mask = np.zeros((9, 24), bool)
+    mask[3:6, 3:6] = mask[3:6, 9:12] = True  # two cores of 9 pixels, 3 pixels apart,
+    mask[4, 19] = True  # and a speck
+    labels = postprocess(mask, Postprocessing(Cleaning(objects_below=20), Cores(1.0, 2)))
+    cross = ndimage.binary_dilation(mask)
+    cross[:, 16:] = False
+    np.testing.assert_array_equal(labels > 0, cross)
+    assert np.bincount(labels.ravel())[1:].tolist() == [21, 21]
+    # by 2 pixels they meet in the middle column, which is either's
+    wide = postprocess(mask, Postprocessing(Cleaning(objects_below=20), Cores(2.0, 2)))
+    assert wide[4, 1:14].tolist() == [1] * 6 + [wide[4, 7]] + [2] * 6
+    assert wide[4, 7] in (1, 2)
+    # a speck that is no core still counts if nothing is said about its size
+    assert postprocess(mask, Postprocessing(Cleaning(), Cores(1.0))).max() == 3
+    # what has grown must be as large as any object
+    assert postprocess(mask, Postprocessing(Cleaning(objects_below=22), Cores(1.0))).max() == 0
+
+
+def test_outlines_enclose_cells_and_background_is_too_large_for_one():
+    mask = np.zeros((20, 30), bool)
+    mask[2:9, 2:9] = mask[2:9, 8:16] = True
+    mask[3:8, 3:8] = mask[3:8, 9:15] = False  # two rooms, of 25 and 30 pixels, with one wall
+    outside = np.count_nonzero(~mask) - 55
+    shut = Postprocessing(Cleaning(smooth_radius=3, holes_below=100), Enclosed(largest=30))
+    assert np.bincount(postprocess(mask, shut).ravel()).tolist() == [545, 25, 30]
+    smaller = replace(shut, touching=Enclosed(largest=29))
+    assert np.bincount(postprocess(mask, smaller).ravel()).tolist() == [575, 25]
+    assert postprocess(mask, replace(shut, touching=Enclosed(largest=outside))).max() == 3
+    grown = postprocess(mask, replace(shut, touching=Enclosed(1.0, largest=30)))
+    # three walls of 5 pixels, those of 6, 6 and 5 pixels, and the one of 5 that they share
+    assert np.count_nonzero(grown) == 55 + 15 + 17 + 5
+    assert grown.max() == 2
 
 
 def test_the_result_follows_the_scale():
@@ -312,10 +372,16 @@ def test_the_result_follows_the_scale():
         (lambda m: postprocess(m[None], "none"), "mask: expected a two-dimensional"),
         (lambda m: postprocess(np.where(m, np.nan, 0.0), "none"), "mask: expected finite"),
         (lambda m: postprocess(np.zeros((0, 4), bool), "none"), "at least one pixel"),
-        (lambda m: PostprocessSettings(split="hmaxima"), "did you mean 'h-maxima'"),
-        (lambda m: PostprocessSettings(connectivity=8), "connectivity: expected 1 or 2, found 8"),
-        (lambda m: PostprocessSettings(holes_below=-1), "holes_below: expected a number >= 0"),
-        (lambda m: PostprocessSettings(spread=0), "spread: expected a number > 0, found 0"),
+        (lambda m: Cleaning(connectivity=8), "^connectivity: expected 1 or 2, found 8"),
+        (lambda m: Cleaning(holes_below=-1), "holes_below: expected a number >= 0, found -1"),
+        (lambda m: Plateaus(spread=0), "spread: expected a finite number > 0, found 0"),
+        (lambda m: Plateaus(marker_connectivity=4), "marker_connectivity: expected 1 or 2"),
+        (lambda m: Necks(-0.5), "depth: expected a number >= 0"),
+        (lambda m: Peaks(-0.5), "height: expected a number >= 0"),
+        (lambda m: Cores(grow=-1), "grow: expected a number >= 0"),
+        (lambda m: Enclosed(cores_below=-1), "cores_below: expected a number >= 0"),
+        (lambda m: Enclosed(largest=-1), "largest: expected a number >= 0"),
+        (lambda m: postprocess(m, Postprocessing(Cleaning(), Peaks(0.1))), "heatmap: expected one"),
     ],
 )
 def test_bad_input(call, message):

@@ -5,7 +5,7 @@ import yaml
 
 from cellcount_lib.errors import CellcountError, DataError, InputError
 from cellcount_lib.losses import PRESETS
-from cellcount_lib.methods.score import METHODS, OF_A_RUN
+from cellcount_lib.methods.score import METHODS
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid
 from cellcount_lib.scoring.pooling import EXTRAS, pooled
 from cellcount_lib.scoring.protocols import protocol
@@ -147,7 +147,7 @@ def test_table1_switches_maps_and_artifacts():
         assert p["oversample_artifacts"] == ("no AO" not in label)
         assert p["weight_map"] == (False if "no WM" in label else None)
     others = {r.runs[0].parameters["method"] for r in made.rows if r.runs[0].chapter == WITHOUT}
-    assert others == METHODS.keys() - {*OF_A_RUN, "log-blobs"}
+    assert others == {n for n, m in METHODS.items() if not m.of_a_run} - {"log-blobs"}
     assert sum(bool(r.published) for r in made.rows) == 10
 
 

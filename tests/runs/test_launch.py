@@ -40,8 +40,15 @@ class Place:
         return os.environ | {"CELLCOUNT_PROJECT": str(self.project), "PYTHONPATH": str(ROOT)} | more
 
     def run(self, name, *options, **more):
+        return self._run(self.command(name, *options), **more)
+
+    def run_plain(self, name, *options, **more):
+        """Run a command that is given no grid."""
+        return self._run([sys.executable, "-m", "cellcount_lib", name, *options], **more)
+
+    def _run(self, command, **more):
         return subprocess.run(
-            self.command(name, *options),
+            command,
             env=self.environment(**more),
             capture_output=True,
             text=True,
@@ -83,7 +90,7 @@ def test_everything_once_then_nothing(place):
     assert not place.runs.exists()
     first = place.run("run", "--jobs", "2")
     assert first.returncode == 0, first.stderr
-    assert "4 runs: 4 done, 0 stale, 0 failed, 0 missing" in first.stdout
+    assert "4 runs: 4 done, 0 kept, 0 stale, 0 failed, 0 missing" in first.stdout
     assert set(place.executions().values()) == {1}
     for folder in (place.runs / "smoke").glob("simulated-*"):
         record = read_record(folder / "record.json")
@@ -120,7 +127,7 @@ def test_a_failed_run_stops_no_other_is_recorded_and_tried_again(place):
     (place.project / "experiments" / "quick.yaml").write_text(grid)
     ended = place.run("run", "--seeds", "0", "--jobs", "2")
     assert ended.returncode == 1
-    assert "3 runs: 2 done, 0 stale, 1 failed, 0 missing" in ended.stdout
+    assert "3 runs: 2 done, 0 kept, 0 stale, 1 failed, 0 missing" in ended.stdout
     assert "ValueError: this one fails" in ended.stderr
     (folder,) = (place.runs / "smoke").glob("simulated-fcn-*")
     record = read_record(folder / "record.json")
@@ -145,7 +152,7 @@ def test_stale_runs_say_why_and_wait_for_refresh(place):
     assert same.returncode == 0
     assert set(place.executions().values()) == {1}
     fresh = place.run("run", "--seeds", "0", "--refresh")
-    assert "2 runs: 2 done, 0 stale" in fresh.stdout, fresh.stderr
+    assert "2 runs: 2 done, 0 kept, 0 stale" in fresh.stdout, fresh.stderr
     assert set(place.executions().values()) == {2}
 
 

@@ -32,11 +32,17 @@ def weights(folder):
     return load_model(folder / "model.safetensors").model.state_dict()
 
 
-# Ready to train before it is asked: a process that imports torch and fastai takes seconds to begin.
-# It has computed nothing when it forks, so that a child is like a process of its own.
+# What a training imports and reads takes it longer than training on these pictures. Here that is
+# done once; nothing has been computed when it forks, so that a child is like a process of its own.
 NURSERY = """
-import json, os, sys, traceback
-import cellcount_lib.cli, cellcount_lib.training.run, edt, matplotlib.pyplot
+import io, json, os, sys, traceback
+import edt, kornia.filters, matplotlib.pyplot, torch._dynamo
+import cellcount_lib.cli, cellcount_lib.training.run
+from cellcount_lib.training.code import training_code
+from cellcount_lib.training.spec import Training
+
+training_code(Training())
+matplotlib.pyplot.figure().savefig(io.BytesIO())
 
 for line in sys.stdin:
     code, arguments, out, err = json.loads(line)
@@ -129,7 +135,7 @@ if kind == "write":  # half of the n-th file is on the disk
         replace(part, path)
     os.replace = replaced
 if kind == "evaluate":
-    result.Ruler.choose_cutoff = die
+    result.ScaledProtocol.choose_cutoff = die
 if kind == "leave":
     result.history_figure = die
 train(Training(**asked), out, show=False, jobs=1)
