@@ -5,6 +5,7 @@ a number by hand. `make book` runs this before it renders.
 """
 
 import csv
+import inspect
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -78,9 +79,11 @@ def protocols() -> str:
     for p in PROTOCOLS.values():
         cutoff = f"fixed at {p.cutoffs[0]:g}" if p.threshold_rule == "fixed" else p.threshold_rule
         rules = [f"{m.rule}, threshold {m.threshold:g}" for m in (p.primary, *p.further)]
-        split = f"{p.postprocess.split}; objects below {p.postprocess.objects_below} px are dropped"
+        smallest = f"objects below {p.postprocess.cleaning.objects_below} px are dropped"
+        touching = inspect.getdoc(type(p.postprocess.touching)).partition(".")[0]
         parts += [f"### `{p.name}`", "", p.description, ""]
-        parts += [f"- cutoff: {cutoff}", f"- splitting: {split}", f"- matching: {rules[0]}"]
+        parts += [f"- cutoff: {cutoff}", f"- cleaning: {smallest}"]
+        parts += [f"- touching cells: {touching[0].lower()}{touching[1:]}", f"- matching: {rules[0]}"]
         parts += [f"- beside it: {rule}" for rule in rules[1:]]
         parts += [f"- mean percentage error: `{p.mpe}`", f"- source: {p.source}", ""]
     return "\n".join(parts)

@@ -15,8 +15,6 @@ scikit-image of its time (R21: Python 3.6, so 0.17 or older; R23: 0.18 or 0.19):
   released code would merge what it splits.
 - The result is stored in 8 bits, so the 256th, 512th, ... piece is lost (``eight_bit``).
 
-Taught in: 09_touching_cells
-
 References
 ----------
 R21 (evaluation_utils.py) and R23 (fluocells/utils/data.py), read for facts; P. Neubert and

@@ -16,8 +16,6 @@ Sizes are compared with <, as in the released code: an object of exactly 200 pix
 exactly 600 stays open. (scikit-image 0.26 renamed the parameters and compares with <=.) Background
 cut off by the picture's edge counts as a hole, too.
 
-Taught in: 09_touching_cells
-
 References
 ----------
 S3, section "Post-processing"; R21 (evaluation_utils.py) and R23 (fluocells/utils/data.py, README of

@@ -6,8 +6,6 @@ is put on each peak that is to be a cell, and a flood from the markers, highest 
 the borders. `Peaks` does the same on the heatmap itself, where a network draws how deep inside its
 cell a pixel lies.
 
-Taught in: 09_touching_cells
-
 References
 ----------
 P. Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4 (h-maxima).
