@@ -192,7 +192,7 @@ def test_killed_anywhere_it_ends_with_the_same_weights(name, discs, nursery, tmp
 
 def test_the_command_killed_at_a_random_moment_goes_on(discs, nursery, tmp_path):
     options = ["--arch", "small-unet", "--profile", "smoke", "--crop", "32", "--batch", "4"]
-    options += ["--steps", "60", "--epochs", "5", "--scale", "1", "--protocol-scale", "0.45"]
+    options += ["--steps", "30", "--epochs", "5", "--scale", "1", "--protocol-scale", "0.45"]
     command = ["train", f"folder:{discs}", *options, "--precision", "fp32", "--out"]
     process = subprocess.Popen(
         [sys.executable, "-m", "cellcount_lib", *command, tmp_path / "cut"],
