@@ -5,7 +5,7 @@ from cellcount_lib.fingerprint import Chosen, closure
 from cellcount_lib.losses import PRESETS
 from cellcount_lib.training.spec import Training
 
-ENTRIES = ("read_data", "prepare", "evaluate")
+ENTRIES = ("Training", "read_data", "prepare", "evaluate")
 
 
 def training_code(training: Training) -> dict[str, str]:
