@@ -3,8 +3,6 @@
 Every subcommand imports what it needs when it runs, so that ``cellcount --help`` answers at once.
 """
 
-import csv
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,63 +68,21 @@ def simulate_command(
 ) -> None:
     """Draw simulated pictures with labels, or report how close the simulator is to the real data.
 
-    The folder that it writes is a dataset: load it as folder:OUT.
+    The folder is a dataset: load it as folder:OUT.
     """
     if report == (out is not None):
-        raise InputError("give either a folder to write or --report, not both and not neither")
-    if report:
+        raise InputError("give either a folder to write or --report")
+    if out is None:
         from cellcount_lib.methods.calibration import write_report
         from cellcount_lib.methods.difficulty import write_difficulty
 
         write_report(tables and tables / "calibration.csv", jobs=jobs, seed=seed)
         write_difficulty(tables and tables / "difficulty.csv", jobs=jobs)
         return
-    assert out is not None
+    from cellcount_lib.data.folder import write_simulated
+
     write_simulated(out, n=n, style=style, seed=seed, size=(height, width))
     typer.echo(f"wrote {n} images to {out}; load them as folder:{out}")
-
-
-def write_simulated(out: Path, *, n: int, style: str, seed: int, size: tuple[int, int]) -> None:
-    """Write `n` simulated samples as a folder dataset, completely or not at all."""
-    import shutil
-    import tempfile
-
-    from tqdm import tqdm
-
-    from cellcount_lib.data.images import write_labels, write_png
-    from cellcount_lib.data.simulate import simulate as draw
-
-    if out.exists():
-        raise InputError(f"{out} exists already: name a new folder, or remove it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        (part / "images").mkdir()
-        (part / "labels").mkdir()
-        with (part / "index.csv").open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["id", "image", "label", "n_cells", "labelling", "style", "seed"])
-            for index in tqdm(range(n), unit="image", disable=not sys.stderr.isatty()):
-                sample = draw(index, seed=seed, style=style, size=size)
-                name = f"{index:04d}.png"
-                write_png(part / "images" / name, sample.image)
-                write_labels(part / "labels" / name, sample.labels)
-                rows.writerow(
-                    [
-                        f"{index:04d}",
-                        f"images/{name}",
-                        f"labels/{name}",
-                        sample.count,
-                        sample.meta["labelling"],
-                        style,
-                        seed,
-                    ]
-                )
-        part.chmod(0o755)
-        os.replace(part, out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 @app.command()
@@ -140,25 +96,15 @@ def exercises(
     ] = False,
 ) -> None:
     """Write the exercises of the chapters as notebooks to hand out."""
-    import json
-
-    from cellcount_lib.files import write_whole
     from cellcount_lib.runs.grid import project
-    from cellcount_lib.teaching.exercises import HEADING, solved, student
+    from cellcount_lib.teaching.exercises import HEADING, write_exercises
 
-    given = chapters or sorted((project() / "chapters").glob("*.ipynb"))
-    for path in given:
+    for path in chapters or sorted((project() / "chapters").glob("*.ipynb")):
         if not path.exists():
             raise InputError(f"{path}: expected a notebook, found nothing there")
-        chapter = json.loads(path.read_text())
-        sources = ("".join(cell["source"]) for cell in chapter["cells"])
-        if chapters is None and not any(source.startswith(HEADING) for source in sources):
-            continue
-        for kind, make in (("exercises", student), ("solutions", solved)):
-            if kind == "exercises" or solutions:
-                place = out / f"{path.stem}-{kind}.ipynb"
-                write_whole(place, json.dumps(make(chapter, path.stem), indent=1) + "\n")
-                typer.echo(place)
+        if chapters or f'"{HEADING}' in path.read_text():
+            for written in write_exercises(path, out, solutions=solutions):
+                typer.echo(written)
 
 
 def register() -> None:

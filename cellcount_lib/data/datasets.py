@@ -5,23 +5,23 @@ Taught in: 01_data
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.cache import kept
-from cellcount_lib.data.fetch.store import data_root, stored_items
+from cellcount_lib.data.fetch.store import data_root, stored_sources
 from cellcount_lib.data.folder import RULE, scan_folder
 from cellcount_lib.data.manifest import Manifest, manifest
-from cellcount_lib.data.patches import open_patches, split_name
+from cellcount_lib.data.patches import number_and_name, open_patches
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
-from cellcount_lib.data.simulate import check_style, simulate
-from cellcount_lib.data.sources import Opened, Pixels, Read, SampleSource, read_item
-from cellcount_lib.data.splits import parts, seeded_split
+from cellcount_lib.data.simulate import STYLES, simulate
+from cellcount_lib.data.sources import Opened, Pixels, Read, SampleSource, read_source
+from cellcount_lib.data.splits import SPLITS, seeded_split
 from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.registry import Registry
@@ -36,29 +36,29 @@ class Dataset(Sequence[Sample]):
     name, split : str
     scale : float
     manifest : Manifest
-        Source, licence, citation, split rule.
+        Where it comes from, licence, citation, split rule.
     names : list of str
         One per sample, in order; ``sample.meta["name"]``.
     fingerprint : str
-        SHA-256 that stands for the data in a run record: pixels, labels and the assignment of every
-        image to a split, whatever `split` and `scale` were asked for and wherever the files lie.
+        SHA-256 that stands for the data in a run record: pixels, labels and the split of every
+        image. It does not depend on `split`, on `scale`, or on where the files lie.
     """
 
     name: str
     split: str
     scale: float
     manifest: Manifest
-    items: tuple[SampleSource, ...] = field(repr=False)
+    sources: tuple[SampleSource, ...] = field(repr=False)
     read: Read = field(repr=False)
     identify: Callable[[], str] = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.sources)
 
     @property
     def names(self) -> list[str]:
         """Names of the samples, in order."""
-        return [item.name for item in self.items]
+        return [source.name for source in self.sources]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -71,14 +71,14 @@ class Dataset(Sequence[Sample]):
     def __getitem__(self, index: slice) -> "Dataset": ...
     def __getitem__(self, index: int | slice) -> "Sample | Dataset":
         if isinstance(index, slice):
-            return replace(self, items=self.items[index])
+            return replace(self, sources=self.sources[index])
         try:
-            item = self.items[index]
+            source = self.sources[index]
         except IndexError:
             raise IndexError(f"{self.name} {self.split} has {len(self)} samples") from None
-        image, labels, found = self.read(item)
-        about = {"name": item.name, "dataset": self.name, "split": item.split, "scale": 1.0}
-        return rescale(Sample(image, labels, about | found | about), self.scale)
+        image, labels, meta = self.read(source)
+        about = {"name": source.name, "dataset": self.name, "split": source.split, "scale": 1.0}
+        return rescale(Sample(image, labels, about | meta | about), self.scale)
 
 
 def load(
@@ -113,68 +113,17 @@ def load(
     >>> len(test), test.names[:2]
     (70, ['0004', '0010'])
     """
-    wanted = parts(split)
+    parts = SPLITS[split]
     scale = check_positive("scale", scale)
-    info, items, read, identify = _open(str(name), root)
-    chosen = tuple(item for item in items if item.split in wanted)
+    opened = _open(str(name), root)
+    chosen = tuple(source for source in opened.sources if source.split in parts)
     if not chosen:
-        counts = {p: sum(i.split == p for i in items) for p in ("train", "val", "test")}
-        found = ", ".join(f"{p} {n}" for p, n in counts.items())
-        raise DataError(f"{name} has no images in split {split!r}; it has {found}; use split='all'")
-    return Dataset(name, split, scale, info, chosen, read, identify)
-
-
-@dataclass(frozen=True)
-class _FromDisk:
-    folder: Path
-
-    def __call__(self, item: SampleSource) -> Pixels:
-        return read_item(self.folder, item)
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    style: str
-    seed: int
-    size: tuple[int, int]
-
-    def __call__(self, item: SampleSource) -> Pixels:
-        def draw() -> Pixels:
-            drawn = simulate(int(item.name), seed=self.seed, style=self.style, size=self.size)
-            return drawn.image, drawn.labels, dict(drawn.meta)
-
-        about = {"name": item.name, "seed": self.seed, "style": self.style, "size": self.size}
-        image, labels, meta = kept(draw, **about)
-        return image, labels, {**item.meta, **meta}
-
-
-@dataclass(frozen=True)
-class _Fingerprint:
-    """Hash of what is known about the data; of the files themselves where nothing is known."""
-
-    known: tuple[str, ...]
-    items: tuple[SampleSource, ...]
-    folder: Path | None = None
-
-    def __call__(self) -> str:
-        what: list[Any] = [*self.known, describe(self.items)]
-        if self.folder is not None:
-            used = sorted({p for item in self.items for p in (item.image, *item.truth)})
-            what.append([[path, _sha256(self.folder / path)] for path in used])
-        return digest(what, digits=64)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def describe(items: Iterable[SampleSource]) -> list[Any]:
-    """Return items as JSON values."""
-    return [
-        [i.name, i.split, i.image, list(i.truth), i.kind, dict(i.meta), dict(i.options)]
-        for i in items
-    ]
+        given = [source.split for source in opened.sources]
+        counts = ", ".join(f"{part} {given.count(part)}" for part in SPLITS["all"])
+        raise DataError(
+            f"{name} has no images in split {split!r}; it has {counts}; use split='all'"
+        )
+    return Dataset(name, split, scale, opened.manifest, chosen, opened.read, opened.fingerprint)
 
 
 def _open(name: str, root: str | Path | None) -> Opened:
@@ -184,52 +133,53 @@ def _open(name: str, root: str | Path | None) -> Opened:
 def _kind(name: str) -> str:
     """Return which kind of dataset a name asks for, a key of `KINDS`."""
     first, _, rest = name.partition(":")
+    if first == "patches":
+        return "patches"
     if first == "folder" and ("+" not in name or Path(rest).expanduser().exists()):
         return "folder"
-    if first == "patches" or "+" in name:
-        return "patches" if first == "patches" else "joined"
+    if "+" in name:
+        return "joined"
     return "simulated" if manifest(first).layout == "simulated" else "downloaded"
 
 
 def _open_patches(name: str, root: str | Path | None) -> Opened:
-    number, of = split_name(name.partition(":")[2])
-    return open_patches(name, number, _open(of, root))
-
-
-@dataclass(frozen=True)
-class _Joined:
-    """Reads and fingerprints several datasets as one; an item knows the place of its dataset."""
-
-    parts: tuple[Opened, ...]
-
-    def __call__(self, item: SampleSource) -> Pixels:
-        info, _, read, _ = self.parts[item.options["part"]]
-        image, labels, meta = read(item.options["item"])
-        return image, labels, meta | {"part": info.name}
-
-    def identify(self) -> str:
-        return digest([identify() for _, _, _, identify in self.parts], digits=64)
+    number, whole = number_and_name(name.partition(":")[2])
+    return open_patches(name, number, _open(whole, root))
 
 
 def _open_joined(name: str, root: str | Path | None) -> Opened:
     names = name.split("+")
     if len(set(names)) != len(names) or not all(names):
         raise InputError(f"dataset {name!r}: expected different names joined by +")
-    joined = _Joined(tuple(_open(part, root) for part in names))
-    items = tuple(
-        replace(item, name=f"{info.name}/{item.name}", options={"part": place, "item": item})
-        for place, (info, its, _, _) in enumerate(joined.parts)
-        for item in its
+    parts = tuple(_open(part, root) for part in names)
+    sources = tuple(
+        replace(
+            source,
+            name=f"{part.manifest.name}/{source.name}",
+            options={"part": place, "source": source},
+        )
+        for place, part in enumerate(parts)
+        for source in part.sources
     )
-    licences = sorted({info.licence for info, *_ in joined.parts})
     info = Manifest(
         name=name,
-        title=" and ".join(info.title for info, *_ in joined.parts),
+        title=" and ".join(part.manifest.title for part in parts),
         layout="joined",
         split=RULE,
-        licence="; ".join(licences),
+        licence="; ".join(sorted({part.manifest.licence for part in parts})),
+        images=len(sources),
     )
-    return replace(info, images=len(items)), items, joined, joined.identify
+    return Opened(info, sources, partial(_read_part, parts), partial(_identity_of_all, parts))
+
+
+def _read_part(parts: Sequence[Opened], source: SampleSource) -> Pixels:
+    part = parts[source.options["part"]]
+    image, labels, meta = part.read(source.options["source"])
+    return image, labels, meta | {"part": part.manifest.name}
+
+
+def _identity_of_all(parts: Sequence[Opened]) -> str:
+    return digest([part.fingerprint() for part in parts], digits=64)
 
 
 def _open_folder(name: str, root: str | Path | None) -> Opened:
@@ -238,28 +188,36 @@ def _open_folder(name: str, root: str | Path | None) -> Opened:
         raise InputError("dataset 'folder:': expected a path after the colon, as in folder:my-data")
     folder = Path(os.path.expanduser(path))
     info = Manifest(name=name, title="Folder of images", layout="folder", split=RULE, licence="")
-    items = tuple(scan_folder(folder, info))
-    info = replace(info, images=len(items))
-    return info, items, _FromDisk(folder), _Fingerprint((), items, folder)
+    sources = tuple(scan_folder(folder, info))
+    info = replace(info, images=len(sources))
+    identify = partial(_identity, (), sources, folder)
+    return Opened(info, sources, partial(read_source, folder), identify)
 
 
 def _open_simulated(name: str, root: str | Path | None) -> Opened:
-    first, _, style = name.partition(":")
+    first, _, asked = name.partition(":")
     info = manifest(first)
-    named = style or info.options["style"]
-    check_style(named)
-    size = info.options["size_of"].get(named, info.options["size"])
+    style, seed = asked or info.options["style"], info.options["seed"]
+    STYLES[style]  # an unknown name raises
+    size = info.options["size_of"].get(style, info.options["size"])
     # what another style looks like is no part of this one's identity
-    options = {"style": named, "seed": info.options["seed"], "size": size}
-    name = info.name if named == info.options["style"] else f"{info.name}:{named}"
+    options = {"style": style, "seed": seed, "size": size}
+    name = info.name if style == info.options["style"] else f"{info.name}:{style}"
     info = replace(info, name=name, options=options)
     assert info.images is not None
     names = [f"{index:04d}" for index in range(info.images)]
-    rule = info.split
-    part = seeded_split(names, seed=rule.seed, val=rule.val, test=rule.test)
-    items = tuple(SampleSource(n, part[n], "", (), "drawn") for n in names)
-    read = _Drawn(named, info.options["seed"], tuple(size))
-    return info, items, read, _Fingerprint((info.identity,), items)
+    part = seeded_split(names, seed=info.split.seed, val=info.split.val, test=info.split.test)
+    sources = tuple(SampleSource(n, part[n], "", (), "drawn") for n in names)
+    read = partial(_draw, style, seed, tuple(size))
+    return Opened(info, sources, read, partial(_identity, (info.identity,), sources))
+
+
+def _draw(style: str, seed: int, size: tuple[int, int], source: SampleSource) -> Pixels:
+    def draw() -> Pixels:
+        drawn = simulate(int(source.name), seed=seed, style=style, size=size)
+        return drawn.image, drawn.labels, dict(drawn.meta)
+
+    return kept(draw, name=source.name, seed=seed, style=style, size=size)
 
 
 def _open_downloaded(name: str, root: str | Path | None) -> Opened:
@@ -274,8 +232,9 @@ def _open_downloaded(name: str, root: str | Path | None) -> Opened:
             f"{info.name} is not in {place}; get it with: cellcount download {info.name}"
             + ("" if place == data_root() else f" --root {place}")
         )
-    items, archives = stored_items(folder, info)
-    return info, items, _FromDisk(folder), _Fingerprint((info.identity, *archives), tuple(items))
+    sources, archives = stored_sources(folder, info)
+    identify = partial(_identity, (info.identity, *archives), sources)
+    return Opened(info, sources, partial(read_source, folder), identify)
 
 
 KINDS: Registry[Callable[[str, str | Path | None], Opened]] = Registry(
@@ -288,6 +247,29 @@ KINDS: Registry[Callable[[str, str | Path | None], Opened]] = Registry(
         "joined": _open_joined,
     },
 )
+"""What opens a dataset of this kind, from its name and the folder of the downloaded ones."""
+
+
+def _identity(
+    known: Sequence[str], sources: Sequence[SampleSource], folder: Path | None = None
+) -> str:
+    """Hash what is known about the data; the files themselves where nothing is known (`folder`)."""
+    what: list[Any] = [
+        *known,
+        [
+            [s.name, s.split, s.image, list(s.truth), s.kind, dict(s.meta), dict(s.options)]
+            for s in sources
+        ],
+    ]
+    if folder is not None:
+        used = sorted({path for source in sources for path in (source.image, *source.truth)})
+        what.append([[path, _sha256(folder / path)] for path in used])
+    return digest(what, digits=64)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def entries_of(name: str) -> dict[str, set[str]]:
@@ -303,11 +285,15 @@ def entries_of(name: str) -> dict[str, set[str]]:
     """
     kind, (first, _, rest) = _kind(name), name.partition(":")
     used: dict[str, set[str]] = {"kind of dataset": {kind}, "style": set(), "layout": set()}
-    if kind == "simulated":
+    inside: list[str] = []
+    if kind == "patches":
+        inside = [number_and_name(rest)[1]]
+    elif kind == "joined":
+        inside = name.split("+")
+    elif kind == "simulated":
         used["style"] = {rest or manifest(first).options["style"]}
     elif kind == "downloaded":
         used["layout"] = {manifest(first).layout}
-    parts_of = {"patches": lambda: [split_name(rest)[1]], "joined": lambda: name.split("+")}
-    for part in map(entries_of, parts_of.get(kind, list)()):
+    for part in map(entries_of, inside):
         used = {registry: names | part[registry] for registry, names in used.items()}
     return used

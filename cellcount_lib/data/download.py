@@ -231,14 +231,14 @@ def _unpack(info: Manifest, archives: list[Archive], unpacked: Path, say: Say) -
     if reserved:
         raise DataError(f"{info.name}: its archive has a file {reserved.pop()}, which is reserved")
     say("looking whether everything is there")
-    items = scan(unpacked, info)
+    sources = scan(unpacked, info)
     receipt = {
         "name": info.name,
         "manifest": info.identity,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "licence": info.licence,
         "citation": info.citation,
-        "samples": len(items),
+        "samples": len(sources),
         "files": [
             {
                 "name": archive.file.name,
@@ -249,4 +249,4 @@ def _unpack(info: Manifest, archives: list[Archive], unpacked: Path, say: Say) -
             for archive in archives
         ],
     }
-    store.write_records(unpacked, manifest=info, items=items, files=files, receipt=receipt)
+    store.write_records(unpacked, manifest=info, sources=sources, files=files, receipt=receipt)

@@ -1,27 +1,36 @@
-"""A folder of your own pictures as a dataset: ``folder:PATH``.
+"""A folder of pictures with labels as a dataset: ``folder:PATH``.
 
 Without a table::
 
     PATH/images/a.png   PATH/labels/a.png     one number per object, or
     PATH/images/a.png   PATH/masks/a.tif      foreground > 0; objects = 4-connected components
 
-Files belong together when their names agree up to the extension. With a table, ``PATH/index.csv``,
-it alone says what the dataset is: columns ``image`` and ``label`` (or ``mask``), paths relative to
-PATH; optional ``id``, ``split`` (train, val, trainval, test), ``labelling`` and ``pixel_size_um``.
-Other columns go to ``meta["row"]``. Images without a split are divided by a seeded permutation:
-20% test, 20% val (at least one each from three images on).
+Files belong together if their names agree up to the extension. If there is a table,
+``PATH/index.csv``, it alone says what the dataset is: columns ``image`` and ``label`` (or ``mask``)
+with paths relative to PATH; optionally ``id``, ``split`` (train, val, trainval, test),
+``labelling`` and ``pixel_size_um``. Other columns go to ``meta["row"]``. Images without a split are
+divided by a seeded permutation: 20% test, 20% val (at least one each if there are three or more).
 """
 
+import csv
+import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from tqdm import tqdm
+
 from cellcount_lib.data.decode import EXTENSIONS
 from cellcount_lib.data.finding import image_files, pair, read_table, some
+from cellcount_lib.data.images import write_labels, write_png
 from cellcount_lib.data.manifest import Manifest, SplitRule
+from cellcount_lib.data.simulate import simulate
 from cellcount_lib.data.sources import SampleSource
 from cellcount_lib.data.splits import seeded_split, spelled
-from cellcount_lib.errors import DataError
+from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.progress import watched
 
 RULE = SplitRule(
     rule="column 'split' of index.csv; images without one by a seeded permutation",
@@ -31,7 +40,7 @@ RULE = SplitRule(
 
 
 def scan_folder(folder: Path, manifest: Manifest) -> list[SampleSource]:
-    """List the samples of a folder dataset; whatever does not fit is an error that names it."""
+    """List the samples of a folder dataset; an error names whatever does not fit."""
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with images/ and labels/ or masks/")
     rows = _from_table(folder) if (folder / "index.csv").is_file() else _from_names(folder)
@@ -42,16 +51,12 @@ def scan_folder(folder: Path, manifest: Manifest) -> list[SampleSource]:
             f"{folder / 'index.csv'}: expected different ids, found again {some(twice)}"
         )
     split = _splits(folder, rows, manifest.split)
-    items = []
+    sources = []
     for row in rows:
         kind = "labels" if row.get("label") else "mask"
-        truth = row.get("label") or row["mask"]
-        items.append(
-            SampleSource(
-                row["id"], split[row["id"]], row["image"], (truth,), kind, _meta(folder, row)
-            )
-        )
-    return items
+        files = row["image"], (row.get("label") or row["mask"],)
+        sources.append(SampleSource(row["id"], split[row["id"]], *files, kind, _meta(folder, row)))
+    return sources
 
 
 def _meta(folder: Path, row: dict[str, str]) -> dict[str, Any]:
@@ -136,16 +141,39 @@ def _splits(folder: Path, rows: list[dict[str, str]], rule: SplitRule) -> dict[s
     result = {name: part for name, part in given.items() if part in ("train", "val", "test")}
     both = [name for name, part in given.items() if part == "trainval"]
     free = [name for name, part in given.items() if part == ""]
-    result |= seeded_split(both, seed=rule.seed, val=_at_least_one(both, rule.val))
-    result |= seeded_split(
-        free,
-        seed=rule.seed,
-        val=_at_least_one(free, rule.val),
-        test=_at_least_one(free, rule.test),
+    val, test = rule.val, rule.test
+    return (
+        result
+        | seeded_split(both, seed=rule.seed, val=_some(val, both))
+        | seeded_split(free, seed=rule.seed, val=_some(val, free), test=_some(test, free))
     )
-    return result
 
 
-def _at_least_one(names: Sequence[str], part: int | float | None) -> int | float | None:
+def _some(part: int | float | None, names: Sequence[str]) -> int | float | None:
+    """Return the part, or 1 if it is less than one of three or more names."""
     few = len(names) >= 3 and isinstance(part, float) and 0 < part * len(names) < 1
     return 1 if few else part
+
+
+def write_simulated(out: Path, *, n: int, style: str, seed: int, size: tuple[int, int]) -> None:
+    """Write `n` simulated samples as a folder dataset, completely or not at all."""
+    if out.exists():
+        raise InputError(f"{out} exists already: name a new folder, or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        with (part / "index.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "image", "label", "n_cells", "labelling", "style", "seed"])
+            for index in tqdm(range(n), unit="image", disable=not watched()):
+                sample = simulate(index, seed=seed, style=style, size=size)
+                image, label = f"images/{index:04d}.png", f"labels/{index:04d}.png"
+                write_png(part / image, sample.image)
+                write_labels(part / label, sample.labels)
+                labelling = sample.meta["labelling"]
+                table.writerow([f"{index:04d}", image, label, sample.count, labelling, style, seed])
+        part.chmod(0o755)
+        os.replace(part, out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise

@@ -1,7 +1,7 @@
 """Where each publisher puts images and truth: one small function per layout.
 
-``scan(folder, manifest)`` returns the items of an unpacked dataset and raises a DataError if the
-folder is not what the manifest says. It runs once, when a dataset is downloaded.
+``scan(folder, manifest)`` lists the samples of an unpacked dataset. If the folder is not what the
+manifest says, it raises a DataError. It runs once, when a dataset is downloaded.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,9 @@ from cellcount_lib.data.manifest import Manifest
 from cellcount_lib.data.sources import SampleSource
 from cellcount_lib.data.splits import seeded_split, spelled
 from cellcount_lib.errors import DataError, unknown_name
+from cellcount_lib.registry import Registry
 
-VERSION = 1  # of what scan returns; a stored index of another version is made anew
+VERSION = 1  # of what `scan` returns; a stored index of another version is made again
 
 
 def scan(folder: Path, manifest: Manifest) -> list[SampleSource]:
@@ -26,10 +27,10 @@ def scan(folder: Path, manifest: Manifest) -> list[SampleSource]:
     return LAYOUTS[manifest.layout](folder, manifest)
 
 
-def _expect(manifest: Manifest, folder: Path, found: int) -> None:
-    if manifest.images is not None and found != manifest.images:
+def _expect(manifest: Manifest, folder: Path, number: int) -> None:
+    if manifest.images is not None and number != manifest.images:
         raise DataError(
-            f"{folder}: expected the {manifest.images} images of {manifest.name}, found {found}"
+            f"{folder}: expected the {manifest.images} images of {manifest.name}, found {number}"
         )
 
 
@@ -42,6 +43,14 @@ def _known(manifest: Manifest, **meta: Any) -> dict[str, Any]:
     if manifest.pixel_size_um is not None:
         meta = {"pixel_size_um": manifest.pixel_size_um, **meta}
     return meta
+
+
+def _source(
+    folder: Path, name: str, split: str, files: Sequence[Path], kind: str, **about: Any
+) -> SampleSource:
+    """Describe the sample of these files: the image, then those of the truth."""
+    image, *truth = (path.relative_to(folder).as_posix() for path in files)
+    return SampleSource(name, split, image, tuple(truth), kind, **about)
 
 
 def fnc_v1(folder: Path, manifest: Manifest) -> list[SampleSource]:
@@ -61,13 +70,13 @@ def fnc_v1(folder: Path, manifest: Manifest) -> list[SampleSource]:
         raise DataError(f"{folder}: expected the test images {some(missing)}, found no such files")
     others = [image.name for image, _ in pairs if image.name not in tests]
     part = _split(others, manifest)
-    items = []
-    for number, (image, mask) in enumerate(pairs):
+    sources = []
+    for number, files in enumerate(pairs):
         by = "semi-automatic" if number < manifest.options["semi_automatic"] else "manual"
-        split = part.get(image.name, "test")
         meta = _known(manifest, number=number, labelling=by)
-        items.append(_item(folder, image.stem, split, image, [mask], "mask", meta))
-    return items
+        name, split = files[0].stem, part.get(files[0].name, "test")
+        sources.append(_source(folder, name, split, files, "mask", meta=meta))
+    return sources
 
 
 def fnc_v2(folder: Path, manifest: Manifest) -> list[SampleSource]:
@@ -82,23 +91,18 @@ def fnc_v2(folder: Path, manifest: Manifest) -> list[SampleSource]:
         masks = image_files(find(folder, f"{part}/ground_truths/masks"))
         here = {image.stem for image in images}
         left_out = {m for m in masks if m.stem not in here and f"{part}/{m.stem}" in without}
-        found = pair(images, [m for m in masks if m not in left_out])
-        pairs |= {f"{part}-{image.stem}": (image, mask) for image, mask in found}
+        paired = pair(images, [m for m in masks if m not in left_out])
+        pairs |= {f"{part}-{image.stem}": (image, mask) for image, mask in paired}
     if len(pairs) + len(without) != manifest.images:
         _expect(manifest, folder, len(pairs))
     split = _split([n for n in pairs if n.startswith("trainval-")], manifest)
-    items = []
-    for name, (image, mask) in pairs.items():
-        meta = _known(manifest)
+    size = manifest.options.get("pixel_size_of")
+    sources = []
+    for name, files in pairs.items():
         # Red has pictures of two microscopes; the pixel size of one of them is not known.
-        if (
-            "pixel_size_of" in manifest.options
-            and _size(image) != manifest.options["pixel_size_of"]
-        ):
-            meta.pop("pixel_size_um", None)
-        part = split.get(name, "test")
-        items.append(_item(folder, name, part, image, [mask], "mask", meta))
-    return items
+        meta = {} if size and _size(files[0]) != size else _known(manifest)
+        sources.append(_source(folder, name, split.get(name, "test"), files, "mask", meta=meta))
+    return sources
 
 
 def _size(path: Path) -> list[int]:
@@ -146,29 +150,29 @@ def sbsst265(folder: Path, manifest: Manifest) -> list[SampleSource]:
         "Modality": "modality",
         "S/N Class": "snr_class",
     }
-    items = []
-    for name, (image, truth) in pairs.items():
+    sources = []
+    for name, files in pairs.items():
         meta = {new: rows[name][old] for old, new in columns.items() if old in rows[name]}
-        split = part.get(name, "test")
-        items.append(_item(folder, name, split, image, [truth], "labels", _known(manifest, **meta)))
-    return items
+        meta = _known(manifest, **meta)
+        sources.append(_source(folder, name, part.get(name, "test"), files, "labels", meta=meta))
+    return sources
 
 
 def bbbc038(folder: Path, manifest: Manifest) -> list[SampleSource]:
     """``<id>/images/<id>.png`` (RGBA) and ``<id>/masks/*.png``; fluorescence pictures only."""
     images = sorted(folder.glob("*/images/*.png")) or sorted(folder.glob("*/*/images/*.png"))
     _expect(manifest, folder, len(images))
-    chosen: list[tuple[Path, list[Path]]] = []
+    chosen: list[list[Path]] = []
     for image in images:
         masks = image_files(image.parent.parent / "masks") if image.parent.parent.is_dir() else []
         if not masks:
             raise DataError(f"{image}: expected mask files in {image.parent.parent / 'masks'}")
         if is_fluorescence(image, below=manifest.options["background_below"]):
-            chosen.append((image, masks))
-    split = _split([image.stem for image, _ in chosen], manifest)
+            chosen.append([image, *masks])
+    split = _split([image.stem for image, *_ in chosen], manifest)
     return [
-        _item(folder, image.stem, split[image.stem], image, masks, "masks", _known(manifest))
-        for image, masks in chosen
+        _source(folder, files[0].stem, split[files[0].stem], files, "masks", meta=_known(manifest))
+        for files in chosen
     ]
 
 
@@ -208,7 +212,7 @@ def bbbc039(folder: Path, manifest: Manifest) -> list[SampleSource]:
             " without an image"
         )
     return [
-        _item(folder, image.stem, split[image.stem], image, [mask], "red", _known(manifest))
+        _source(folder, image.stem, split[image.stem], [image, mask], "red", meta=_known(manifest))
         for image, mask in pairs
     ]
 
@@ -226,37 +230,20 @@ def vgg_cells(folder: Path, manifest: Manifest) -> list[SampleSource]:
     first = _split(list(pairs)[:half], manifest)
     options = {"dot_radius": manifest.options["dot_radius"]}
     return [
-        SampleSource(
-            name=f"{number}cell",
-            split=first.get(number, "test"),
-            image=path.relative_to(folder).as_posix(),
-            truth=(dots[number].relative_to(folder).as_posix(),),
-            kind="dots",
-            options=options,
-        )
-        for number, path in pairs.items()
+        _source(folder, path.stem, first.get(n, "test"), [path, dots[n]], "dots", options=options)
+        for n, path in pairs.items()
     ]
 
 
-def _item(
-    folder: Path,
-    name: str,
-    split: str,
-    image: Path,
-    truth: Sequence[Path],
-    kind: str,
-    meta: dict[str, Any],
-) -> SampleSource:
-    paths = tuple(path.relative_to(folder).as_posix() for path in truth)
-    return SampleSource(name, split, image.relative_to(folder).as_posix(), paths, kind, meta)
-
-
-LAYOUTS: dict[str, Callable[[Path, Manifest], list[SampleSource]]] = {
-    "fnc-v1": fnc_v1,
-    "fnc-v2": fnc_v2,
-    "sbsst265": sbsst265,
-    "bbbc038": bbbc038,
-    "bbbc039": bbbc039,
-    "vgg-cells": vgg_cells,
-    "folder": scan_folder,
-}
+LAYOUTS: Registry[Callable[[Path, Manifest], list[SampleSource]]] = Registry(
+    "layout",
+    {
+        "fnc-v1": fnc_v1,
+        "fnc-v2": fnc_v2,
+        "sbsst265": sbsst265,
+        "bbbc038": bbbc038,
+        "bbbc039": bbbc039,
+        "vgg-cells": vgg_cells,
+        "folder": scan_folder,
+    },
+)

@@ -9,7 +9,8 @@ Taught in: 08_transfer
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,39 +24,12 @@ SIDE = 128
 HELD_OUT = 2  # patches of every validation and test picture
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """Reads a patch; an item knows its picture, and which patch of it."""
-
-    read: Read
-
-    def __call__(self, item: SampleSource) -> Pixels:
-        image, labels, meta = self.read(item.options["item"])
-        top, left = patch_corner(labels, item.name)
-        window = np.s_[top : top + SIDE, left : left + SIDE]
-        kept = {k: v for k, v in meta.items() if k not in ("structures", "dots")}
-        return (
-            np.ascontiguousarray(image[window]),
-            np.ascontiguousarray(labels[window]),
-            kept | {"corner": [top, left]},
-        )
-
-
-@dataclass(frozen=True)
-class _Identity:
-    identify: Callable[[], str]
-    number: int
-
-    def __call__(self) -> str:
-        return digest([self.identify(), "patches", self.number, SIDE, HELD_OUT], digits=64)
-
-
-def split_name(rest: str) -> tuple[int, str]:
+def number_and_name(rest: str) -> tuple[int, str]:
     """Read what follows ``patches:``.
 
     Examples
     --------
-    >>> split_name("55:folder:my-data")
+    >>> number_and_name("55:folder:my-data")
     (55, 'folder:my-data')
     """
     number, _, name = rest.partition(":")
@@ -66,33 +40,49 @@ def split_name(rest: str) -> tuple[int, str]:
     return int(number), name
 
 
-def open_patches(name: str, number: int, opened: Opened) -> Opened:
-    """Make a dataset of patches from an open dataset."""
-    info, items, read, identify = opened
-    train = {item.name: item for item in items if item.split == "train"}
+def open_patches(name: str, number: int, whole: Opened) -> Opened:
+    """Make a dataset of patches from an open dataset of whole pictures."""
+    train = {source.name: source for source in whole.sources if source.split == "train"}
     if not train:
         raise InputError(f"dataset {name!r}: expected training pictures to cut, found none")
     order = shuffled(list(train), seed=0)
-    found = [_patch(train[order[i % len(order)]], i // len(order)) for i in range(number)]
-    found += [
-        _patch(item, place)
-        for item in items
-        if item.split in ("val", "test")
+    patches = [_patch(train[order[i % len(order)]], i // len(order)) for i in range(number)]
+    patches += [
+        _patch(source, place)
+        for source in whole.sources
+        if source.split in ("val", "test")
         for place in range(HELD_OUT)
     ]
-    about = replace(
-        info,
+    manifest = replace(
+        whole.manifest,
         name=name,
-        title=f"Patches of {info.title}",
+        title=f"Patches of {whole.manifest.title}",
         layout="patches",
         files=(),
-        images=len(found),
+        images=len(patches),
     )
-    return about, tuple(found), _Cut(read), _Identity(identify, number)
+    identify = partial(_identity, whole.fingerprint, number)
+    return Opened(manifest, tuple(patches), partial(_cut, whole.read), identify)
 
 
-def _patch(item: SampleSource, place: int) -> SampleSource:
-    return replace(item, name=f"{item.name}#{place}", options={"item": item})
+def _patch(picture: SampleSource, place: int) -> SampleSource:
+    return replace(picture, name=f"{picture.name}#{place}", options={"source": picture})
+
+
+def _cut(read: Read, patch: SampleSource) -> Pixels:
+    image, labels, meta = read(patch.options["source"])
+    top, left = patch_corner(labels, patch.name)
+    window = np.s_[top : top + SIDE, left : left + SIDE]
+    kept = {k: v for k, v in meta.items() if k not in ("structures", "dots")}
+    return (
+        np.ascontiguousarray(image[window]),
+        np.ascontiguousarray(labels[window]),
+        kept | {"corner": [top, left]},
+    )
+
+
+def _identity(fingerprint: Callable[[], str], number: int) -> str:
+    return digest([fingerprint(), "patches", number, SIDE, HELD_OUT], digits=64)
 
 
 def patch_corner(labels: NDArray[np.int32], name: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Read many samples of a dataset in order, by several processes, a few ahead of need."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.sample import Sample
@@ -20,9 +21,7 @@ def some(dataset: Dataset, most: int | None) -> Dataset:
     if most is None or most >= len(dataset):
         return dataset
     chosen = set(shuffled(dataset.names, seed=0)[:most])
-    from dataclasses import replace
-
-    return replace(dataset, items=tuple(i for i in dataset.items if i.name in chosen))
+    return replace(dataset, sources=tuple(s for s in dataset.sources if s.name in chosen))
 
 
 def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[Sample]:

@@ -66,11 +66,6 @@ STYLES: Registry[Callable[[int, int, Size], Drawn]] = Registry(
 """What draws a picture: from its index, a seed, and (height, width)."""
 
 
-def check_style(name: str) -> None:
-    """Raise unless this is the name of a style."""
-    STYLES[name]
-
-
 def simulate(
     index: int,
     *,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from cellcount_lib.data.images import read_channels, read_image, read_labels, re
 from cellcount_lib.data.manifest import Manifest
 from cellcount_lib.data.sample import components
 from cellcount_lib.errors import DataError
-
-Truth = tuple[NDArray[np.int32], dict[str, Any]]
+from cellcount_lib.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -36,36 +35,46 @@ class SampleSource:
 Pixels = tuple[NDArray[np.uint8], NDArray[np.int32], dict[str, Any]]
 """Image (H, W, 3), labels (H, W) and what is known about them."""
 Read = Callable[[SampleSource], Pixels]
-Opened = tuple[Manifest, Sequence[SampleSource], Read, Callable[[], str]]
-"""An open dataset: what it is, its items, how one is read, and its fingerprint."""
 
 
-def read_item(folder: Path, item: SampleSource) -> Pixels:
-    """Read image uint8 (H, W, 3), labels int32 (H, W) and what is known about them."""
-    image, note = read_image(folder / item.image)
-    paths = [folder / path for path in item.truth]
-    labels, found = TRUTH[item.kind](paths, image.shape[:2], item.options)
+class Opened(NamedTuple):
+    """An open dataset, all splits of it; `fingerprint` reads the files where it has to."""
+
+    manifest: Manifest
+    sources: Sequence[SampleSource]
+    read: Read
+    fingerprint: Callable[[], str]
+
+
+def read_source(folder: Path, source: SampleSource) -> Pixels:
+    """Read one sample from disk."""
+    image, image_meta = read_image(folder / source.image)
+    paths = [folder / path for path in source.truth]
+    labels, truth_meta = TRUTH[source.kind](paths, image.shape[:2], source.options)
     if labels.shape != image.shape[:2]:
         raise DataError(
-            f"{paths[0]}: expected the size of its image {folder / item.image}, "
+            f"{paths[0]}: expected the size of its image {folder / source.image}, "
             f"{image.shape[:2]} (height, width), found {labels.shape}"
         )
-    return image, labels, {**note, **found, **item.meta}
+    return image, labels, {**image_meta, **truth_meta, **source.meta}
 
 
-def _from_labels(
-    paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[str, Any]
-) -> Truth:
+Truth = tuple[NDArray[np.int32], dict[str, Any]]
+Shape = tuple[int, ...]
+Options = Mapping[str, Any]
+
+
+def _from_labels(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     return read_labels(paths[0]), {}
 
 
-def _from_mask(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[str, Any]) -> Truth:
+def _from_mask(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     mask = read_mask(paths[0])
     binary = bool((mask[mask > 0] == mask.max()).all())
     return components(mask), {"mask_dtype": str(mask.dtype), "mask_binary": binary}
 
 
-def _from_masks(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[str, Any]) -> Truth:
+def _from_masks(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     """One file per nucleus (BBBC038): painted from large to small, so none hides a smaller one.
 
     Numbers follow the order of `paths`. A nucleus that was annotated twice, pixel for pixel, keeps
@@ -90,7 +99,7 @@ def _from_masks(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[
     }
 
 
-def _from_red(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[str, Any]) -> Truth:
+def _from_red(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     """Pieces of equal value in the red channel (BBBC039), 8-connected.
 
     The values only tell touching nuclei apart: nuclei that do not touch may share one.
@@ -102,7 +111,7 @@ def _from_red(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[st
     return label(red, background=0, connectivity=2).astype(np.int32), {}
 
 
-def _from_dots(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[str, Any]) -> Truth:
+def _from_dots(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     """Every non-zero pixel of the red channel is a cell (VGG cells), even beside another one.
 
     Labels are disks of ``options["dot_radius"]`` pixels; a pixel belongs to its nearest dot.
@@ -124,10 +133,13 @@ def _from_dots(paths: Sequence[Path], shape: tuple[int, ...], options: Mapping[s
     }
 
 
-TRUTH: dict[str, Callable[[Sequence[Path], tuple[int, ...], Mapping[str, Any]], Truth]] = {
-    "labels": _from_labels,
-    "mask": _from_mask,
-    "masks": _from_masks,
-    "red": _from_red,
-    "dots": _from_dots,
-}
+TRUTH: Registry[Callable[[Sequence[Path], Shape, Options], Truth]] = Registry(
+    "kind of truth",
+    {
+        "labels": _from_labels,
+        "mask": _from_mask,
+        "masks": _from_masks,
+        "red": _from_red,
+        "dots": _from_dots,
+    },
+)

@@ -4,16 +4,20 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 
-# What may be asked for, and the parts that it is made of.
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train",),
-    "val": ("val",),
-    "trainval": ("train", "val"),
-    "test": ("test",),
-    "all": ("train", "val", "test"),
-}
+SPLITS: Registry[tuple[str, ...]] = Registry(
+    "split",
+    {
+        "train": ("train",),
+        "val": ("val",),
+        "trainval": ("train", "val"),
+        "test": ("test",),
+        "all": ("train", "val", "test"),
+    },
+)
+"""What may be asked for, and the parts that it is made of."""
 _SPELLINGS = {
     "train": "train",
     "training": "train",
@@ -25,19 +29,6 @@ _SPELLINGS = {
     "test": "test",
     "testing": "test",
 }
-
-
-def parts(split: str) -> tuple[str, ...]:
-    """Return the parts that a split is made of; unknown names are an error.
-
-    Examples
-    --------
-    >>> parts("trainval")
-    ('train', 'val')
-    """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    return SPLITS[split]
 
 
 def spelled(value: str) -> str | None:

@@ -1,18 +1,32 @@
 """Exercises of a chapter as notebooks to hand out: one source, a student's and a teacher's copy.
 
 The exercises are the cells of a chapter under the heading "Exercises". Tags say what a cell is:
-``stub`` is where a student writes, ``solution`` what could stand there, ``check`` what fails until
-it is right. Whatever else is there (the task, what is given) goes into both copies.
+``stub`` is where a student writes, ``solution`` is a possible answer, and ``check`` fails until the
+answer is right. All other cells (the task, what is given) go into both copies.
 """
 
 import copy
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cellcount_lib.errors import DataError
+from cellcount_lib.files import write_whole
 
 HEADING = "## Exercises"
 TAGS = ("stub", "solution", "check")
+
+
+def write_exercises(path: Path, out: Path, *, solutions: bool = False) -> list[Path]:
+    """Write the student's copy of a chapter to the folder `out`; with `solutions`, both copies."""
+    chapter = json.loads(path.read_text())
+    copies = {"exercises": student} | ({"solutions": solved} if solutions else {})
+    written = []
+    for kind, make in copies.items():
+        written.append(out / f"{path.stem}-{kind}.ipynb")
+        write_whole(written[-1], json.dumps(make(chapter, path.stem), indent=1) + "\n")
+    return written
 
 
 def student(chapter: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -28,7 +42,7 @@ def solved(chapter: Mapping[str, Any], name: str) -> dict[str, Any]:
 def exercise_cells(chapter: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """Return the cells under the heading "Exercises", up to the next heading of its level.
 
-    Each must come as a whole: after every stub its solution, after every solution its check.
+    Every stub must be followed by its solution, and every solution by its check.
     """
     cells: list[dict[str, Any]] = []
     inside = False

@@ -459,7 +459,7 @@ def test_a_table_chooses_names_splits_and_more(folder):
     )
     data = load(f"folder:{folder}")
     assert data.names == ["first", "second"]
-    assert [i.split for i in data.items] == ["train", "val"]
+    assert [i.split for i in data.sources] == ["train", "val"]
     meta = data[0].meta
     assert (meta["labelling"], meta["pixel_size_um"]) == ("manual", 0.5)
     assert meta["row"]["who"] == "Ann"
@@ -473,7 +473,7 @@ def test_rows_without_split_and_trainval_rows_are_divided_by_seed(folder):
         shutil.copy(folder / "images" / "a.png", folder / "images" / f"n{number}.png")
         rows.append(f"images/n{number}.png,labels/a.png,{'trainval' if number < 5 else ''}")
     (folder / "index.csv").write_text("\n".join(rows))
-    part = {i.name: i.split for i in load(f"folder:{folder}").items}
+    part = {i.name: i.split for i in load(f"folder:{folder}").sources}
     assert part["a"] == "test"
     both, free = [part[f"n{i}"] for i in range(5)], [part[f"n{i}"] for i in range(5, 10)]
     assert sorted(both) == ["train"] * 4 + ["val"]

@@ -888,7 +888,7 @@ def test_an_item_survives_the_index(here):
     from cellcount_lib.data.layouts import scan
 
     info = manifest.manifest("tiny")
-    stored, sums = store.stored_items(here.folder, info)
+    stored, sums = store.stored_sources(here.folder, info)
     assert stored == scan(here.folder, info)
     assert sums == [SUM]
     assert [i.split for i in stored].count("test") == 1

@@ -14,7 +14,7 @@ A dataset folder is moved to its place in one step when all of it is there.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def write_records(
     folder: Path,
     *,
     manifest: Manifest,
-    items: list[SampleSource],
+    sources: Sequence[SampleSource],
     files: Mapping[str, str],
     receipt: dict[str, Any],
 ) -> None:
@@ -72,7 +72,7 @@ def write_records(
     index = {
         "version": VERSION,
         "manifest": manifest.identity,
-        "items": [asdict(item) for item in items],
+        "items": [asdict(source) for source in sources],
     }
     write_json(folder / INDEX, index)
     hashes = dict(files) | {INDEX: pooch.file_hash(str(folder / INDEX))}
@@ -82,7 +82,9 @@ def write_records(
     write_json(folder / RECEIPT, receipt)
 
 
-def stored_items(folder: Path, manifest: Manifest) -> tuple[list[SampleSource], list[str]]:
+def stored_sources(
+    folder: Path, manifest: Manifest
+) -> tuple[Sequence[SampleSource], Sequence[str]]:
     """Return the samples of a downloaded dataset, and the checksums of the archives it came from.
 
     The index that the download wrote is used while the manifest still decides the same things;
@@ -95,7 +97,8 @@ def stored_items(folder: Path, manifest: Manifest) -> tuple[list[SampleSource], 
         archives = sorted(file["sha256"] for file in receipt["files"])
         if (index["version"], index["manifest"]) != (VERSION, manifest.identity):
             return scan(folder, manifest), archives
-        return [SampleSource(**{**i, "truth": tuple(i["truth"])}) for i in index["items"]], archives
+        stored = [{**values, "truth": tuple(values["truth"])} for values in index["items"]]
+        return [SampleSource(**values) for values in stored], archives
     except (TypeError, KeyError) as error:
         raise DataError(
             f"{folder}: its {RECEIPT} or {INDEX} is damaged ({error!r}); "
