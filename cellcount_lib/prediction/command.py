@@ -37,7 +37,7 @@ def predict_command(
     protocol: Annotated[str | None, typer.Option(help="Protocol (default: the model's).")] = None,
     geojson: Annotated[bool, typer.Option("--geojson", help="Outlines for QuPath.")] = False,
     rois: Annotated[bool, typer.Option("--rois", help="Outlines for ImageJ (ROI zip).")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = None,
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
 ) -> None:
     """Count the cells of your own pictures: PNG, JPEG, TIFF; 8 to 32 bit; stacks; channels.

@@ -293,12 +293,9 @@ class _Maker:
         if unknown := sorted(given.keys() - _fields(kind)):
             raise DataError(f"{self.path}: {unknown_name('parameter', unknown[0], _fields(kind))}")
         try:
-            built = kind(**given)
-            if kind is Training:
-                built.resolved()
+            return kind(**given)
         except InputError as error:
             raise DataError(f"{self.path}: {error}") from error
-        return built
 
     def _keys(self, what: str, value: Any, known: set[str], *, required: set[str]) -> None:
         if not isinstance(value, Mapping):

@@ -1,9 +1,7 @@
 """Training: recipes and profiles, the fastai Learner, checkpoints, and one call that runs it all.
 
-Read in this order: `recipes` (how a network is trained) and `profiles` (at which scale), `settings`
-(one training by name), `data` (pictures and crops), `loader` (batches), `learner` (the Learner,
-whole), `callbacks`, `checkpoint`, `run` (from settings to a trained network), `result` (its cutoff,
-its scores, its files).
-
-Taught in: 03_one_experiment
+Read in this order: `recipes` (how a network is trained) and `profiles` (at which scale), `spec`
+(one training by name), `weightmap`, `crops`, `augment` and `loader` (from pictures to batches),
+`data` (the pictures of a training), `learner` (the Learner, whole), `callbacks`, `checkpoint`,
+`prepare` (all of this put together), `result` (cutoff, scores, files), `run` (from start to end).
 """

@@ -234,16 +234,11 @@ class History(Callback):
         row["seconds"] = round(time.perf_counter() - self.started, 3)
         self.rows.append({name: row[name] for name in COLUMNS})
         if self.file is not None:
-            write_history(self.file, self.rows)
-
-
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """Write the rows as CSV, whole or not at all."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_whole(path, text.getvalue())
+            text = io.StringIO()
+            table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.rows)
+            write_whole(self.file, text.getvalue())
 
 
 class Progress(Callback):

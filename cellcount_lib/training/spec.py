@@ -66,8 +66,7 @@ class Training:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.arch not in MODELS:
-            raise unknown_name("model", self.arch, MODELS)
+        MODELS[self.arch]
         if self.loss is not None and self.loss not in losses.names():
             raise unknown_name("loss", self.loss, losses.names())
         protocol(self.protocol)
