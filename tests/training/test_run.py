@@ -96,9 +96,9 @@ def test_a_folder_of_another_training_is_refused(done, discs, tmp_path):
 
 
 def test_the_same_seed_twice_and_another_one(discs, tmp_path):
-    one = train(training(discs, seed=3), show=False, jobs=1)
-    two = train(training(discs, seed=3), tmp_path, show=False, jobs=1)
-    other = train(training(discs, seed=4), show=False, jobs=1)
+    one = train(training(discs, seed=3, epochs=2), show=False, jobs=1)
+    two = train(training(discs, seed=3, epochs=2), tmp_path, show=False, jobs=1)
+    other = train(training(discs, seed=4, epochs=2), show=False, jobs=1)
 
     def numbers(result):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in result.history]
