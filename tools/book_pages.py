@@ -20,11 +20,11 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def datasets() -> str:
-    from cellcount_lib.data.download import catalogue
+    from cellcount_lib.data.manifest import manifest, names
 
     rows = [
-        (f"`{r.name}`", r.title, r.images, r.download_mb or "-", r.licence, r.checksum or "-")
-        for r in catalogue()
+        (f"`{m.name}`", m.title, m.images, m.download_mb or "-", m.licence, m.checksum or "-")
+        for m in map(manifest, names())
     ]
     header = ("name", "what", "images", "MB to download", "licence", "checksum")
     return markdown(header, rows)
@@ -83,7 +83,10 @@ def protocols() -> str:
         touching = inspect.getdoc(type(p.postprocess.touching)).partition(".")[0]
         parts += [f"### `{p.name}`", "", p.description, ""]
         parts += [f"- cutoff: {cutoff}", f"- cleaning: {smallest}"]
-        parts += [f"- touching cells: {touching[0].lower()}{touching[1:]}", f"- matching: {rules[0]}"]
+        parts += [
+            f"- touching cells: {touching[0].lower()}{touching[1:]}",
+            f"- matching: {rules[0]}",
+        ]
         parts += [f"- beside it: {rule}" for rule in rules[1:]]
         parts += [f"- mean percentage error: `{p.mpe}`", f"- source: {p.source}", ""]
     return "\n".join(parts)

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.postprocess.postprocess import Cores, Enclosed, Peaks, Postprocessing, Way
+from cellcount_lib.postprocess.cleaning import Way
+from cellcount_lib.postprocess.postprocess import Cores, Enclosed, Postprocessing
+from cellcount_lib.postprocess.splitting import Peaks
 from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.protocols import CELL_AREA, Protocol
 
@@ -74,8 +76,8 @@ class Formulation:
 
 
 @dataclass(frozen=True)
-class Boundary(Formulation):
-    """Is a pixel on an outline?
+class ThreeClasses(Formulation):
+    """Is a pixel inside a cell, on its outline, or neither?
 
     Attributes
     ----------
@@ -83,34 +85,33 @@ class Boundary(Formulation):
         Of outlines, in pixels that the network sees: half of it lies inside the cell.
     """
 
-    width: int
-
-    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Draw outlines."""
-        return outlines(labels, self.width).astype(np.uint8)
-
-    def way(self, usual: Postprocessing, magnification: float) -> Way:
-        """Take what outlines enclose, and let it grow by half of an outline."""
-        return Enclosed(*self._growth(usual, magnification), largest=LARGEST * CELL_AREA)
-
-    def _growth(self, usual: Postprocessing, magnification: float) -> tuple[float, int]:
-        return self.width / 2 * magnification, usual.cleaning.objects_below // 4
-
-
-@dataclass(frozen=True)
-class ThreeClasses(Boundary):
-    """Is a pixel inside a cell, on its outline, or neither?"""
-
     channels = 3
+    width: int
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Draw the class of every pixel."""
         edge = outlines(labels, self.width)
         return np.where(edge, BOUNDARY, labels > 0).astype(np.uint8)
 
-    def way(self, usual: Postprocessing, magnification: float) -> Way:
+    def way(self, usual: Postprocessing, magnification: float) -> Cores:
         """Let the insides grow by half of an outline."""
-        return Cores(*self._growth(usual, magnification))
+        return Cores(self.width / 2 * magnification, usual.cleaning.objects_below // 4)
+
+
+@dataclass(frozen=True)
+class Boundary(ThreeClasses):
+    """Is a pixel on an outline?"""
+
+    channels = 1
+
+    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Draw outlines."""
+        return outlines(labels, self.width).astype(np.uint8)
+
+    def way(self, usual: Postprocessing, magnification: float) -> Cores:
+        """Take what outlines enclose, and let it grow in the same way."""
+        inside = super().way(usual, magnification)
+        return Enclosed(inside.grow, inside.cores_below, largest=LARGEST * CELL_AREA)
 
 
 @dataclass(frozen=True)

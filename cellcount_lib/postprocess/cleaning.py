@@ -1,7 +1,8 @@
 """Cleaning a mask: specks go, holes are filled, the outline is smoothed, and objects get labels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from math import floor, isqrt
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,40 @@ from cellcount_lib.errors import InputError
 
 Labels = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+Heatmap = NDArray[np.floating]
+
+LENGTH = {"power": 1}  # follows the scale of an image
+AREA = {"power": 2}  # its square
+WINDOW = {"power": 1, "least": 1}  # the scale, too, but stays a pixel
+CONNECTIVITY = {"allowed": (1, 2)}
 
 
 @dataclass(frozen=True)
-class Cleaning:
+class Sized:
+    """Base of dataclasses whose fields say in their metadata how they follow the scale."""
+
+    def __post_init__(self) -> None:
+        for own in fields(self):
+            value, what = getattr(self, own.name), own.metadata
+            if value not in what.get("allowed", (value,)):
+                raise InputError(f"{own.name}: expected 1 or 2, found {value!r}")
+            if value < (least := what.get("least", 0)):
+                raise InputError(f"{own.name}: expected a number >= {least}, found {value!r}")
+
+    def scaled(self, scale: float) -> Self:
+        """Return the same for images resized by `scale`, whole numbers rounded, halves upwards."""
+        sizes = {}
+        for own in fields(self):
+            if power := own.metadata.get("power"):
+                size = getattr(self, own.name) * (scale if power == 1 else scale * scale)
+                if isinstance(own.default, int):
+                    size = max(own.metadata.get("least", 0), floor(size + 0.5))
+                sizes[own.name] = size
+        return replace(self, **sizes)
+
+
+@dataclass(frozen=True)
+class Cleaning(Sized):
     """What happens to a mask and its objects, however touching cells are told apart.
 
     Attributes
@@ -32,26 +63,11 @@ class Cleaning:
         1: pixels that share an edge are connected; 2: those that share a corner, too.
     """
 
-    smooth_radius: int = 0
-    holes_below: int = 0
-    objects_below: int = 0
-    pieces_below: int = 0
-    connectivity: int = 1
-
-    def __post_init__(self) -> None:
-        check_connectivity("connectivity", self.connectivity)
-        check_sizes(self, "smooth_radius", "holes_below", "objects_below", "pieces_below")
-
-    def scaled(self, scale: float) -> "Cleaning":
-        """Return the sizes for images resized by `scale`."""
-        area = scale * scale
-        return replace(
-            self,
-            smooth_radius=whole(self.smooth_radius * scale),
-            holes_below=whole(self.holes_below * area),
-            objects_below=whole(self.objects_below * area),
-            pieces_below=whole(self.pieces_below * area),
-        )
+    smooth_radius: int = field(default=0, metadata=LENGTH)
+    holes_below: int = field(default=0, metadata=AREA)
+    objects_below: int = field(default=0, metadata=AREA)
+    pieces_below: int = field(default=0, metadata=AREA)
+    connectivity: int = field(default=1, metadata=CONNECTIVITY)
 
     def components(self, mask: Mask) -> Labels:
         """Label the connected components of the smoothed and filled mask, whatever their size."""
@@ -67,6 +83,19 @@ class Cleaning:
         return drop_small(self.components(mask), self.objects_below)
 
 
+@dataclass(frozen=True)
+class Way(Sized):
+    """A way to tell touching cells apart."""
+
+    def label(self, mask: Mask, cleaning: Cleaning, heatmap: Heatmap | None = None) -> Labels:
+        """Label the cells of a mask, in any order."""
+        return self.split(cleaning.objects(mask), cleaning.pieces_below, heatmap)
+
+    def split(self, objects: Labels, below: int = 0, heatmap: Heatmap | None = None) -> Labels:
+        """Split labelled objects; pieces with fewer pixels than `below` are dropped or joined."""
+        return objects
+
+
 def drop_small(labels: Labels, below: int) -> Labels:
     """Set labels with fewer than `below` pixels to background; the others keep their number.
 
@@ -77,24 +106,6 @@ def drop_small(labels: Labels, below: int) -> Labels:
     """
     small = np.bincount(labels.ravel()) < below
     return np.where(small[labels], np.int32(0), labels) if small[1:].any() else labels
-
-
-def whole(value: float) -> int:
-    """Round to whole pixels, halves upwards."""
-    return floor(value + 0.5)
-
-
-def check_sizes(settings: object, *names: str) -> None:
-    """Raise unless all these attributes are numbers >= 0."""
-    for name in names:
-        if getattr(settings, name) < 0:
-            raise InputError(f"{name}: expected a number >= 0, found {getattr(settings, name)!r}")
-
-
-def check_connectivity(name: str, value: int) -> None:
-    """Raise unless this is the connectivity of pixels by edges (1) or by corners, too (2)."""
-    if value not in (1, 2):
-        raise InputError(f"{name}: expected 1 or 2, found {value!r}")
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:

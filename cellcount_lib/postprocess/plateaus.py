@@ -21,7 +21,7 @@ R21 (evaluation_utils.py) and R23 (fluocells/utils/data.py), read for facts; P. 
 P. Protzel, Compact watershed and preemptive SLIC, ICPR 2014 (the cost of `flood_with_line`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from math import sqrt
 
@@ -29,22 +29,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.checks import check_positive
 from cellcount_lib.data.sample import components
 from cellcount_lib.postprocess.cleaning import (
-    Cleaning,
+    AREA,
+    CONNECTIVITY,
+    WINDOW,
+    Heatmap,
     Labels,
     Mask,
-    check_connectivity,
-    check_sizes,
+    Way,
     drop_small,
-    whole,
 )
 from cellcount_lib.postprocess.splitting import distance_inside
 
 
 @dataclass(frozen=True)
-class Plateaus:
+class Plateaus(Way):
     """Split at plateaus of the distance map after a maximum filter, as both studies did.
 
     Attributes
@@ -61,45 +61,28 @@ class Plateaus:
         Lose every 256th piece.
     """
 
-    spread: int = 30
-    footprint: int = 40
-    marker_below: int = 25
-    marker_connectivity: int = 1
+    spread: int = field(default=30, metadata=WINDOW)
+    footprint: int = field(default=40, metadata=WINDOW)
+    marker_below: int = field(default=25, metadata=AREA)
+    marker_connectivity: int = field(default=1, metadata=CONNECTIVITY)
     flat_is_empty: bool = False
     eight_bit: bool = True
 
-    def __post_init__(self) -> None:
-        check_positive("spread", self.spread)
-        check_positive("footprint", self.footprint)
-        check_sizes(self, "marker_below")
-        check_connectivity("marker_connectivity", self.marker_connectivity)
-
-    def scaled(self, scale: float) -> "Plateaus":
-        """Return the sizes for images resized by `scale`; the two windows keep 1 pixel."""
-        return replace(
-            self,
-            spread=max(1, whole(self.spread * scale)),
-            footprint=max(1, whole(self.footprint * scale)),
-            marker_below=whole(self.marker_below * (scale * scale)),
-        )
-
-    def label(
-        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
-    ) -> Labels:
-        """Label the pieces, looking only at the part of the picture that has objects."""
-        labels = cleaning.objects(mask)
-        out = np.zeros_like(labels)
-        rows, columns = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
+    def split(self, objects: Labels, below: int = 0, heatmap: Heatmap | None = None) -> Labels:
+        """Drop small pieces, and objects without marker."""
+        out = np.zeros_like(objects)
+        rows, columns = (np.flatnonzero(objects.any(axis=axis)) for axis in (1, 0))
         if rows.size == 0:
             return out
+        # only the part of the picture that has objects
         window = tuple(
             slice(max(0, side[0] - self.spread), side[-1] + self.spread + 1)
             for side in (rows, columns)
         )
-        mask = labels[window] > 0
+        mask = objects[window] > 0
         distance = distance_inside(mask)
         pieces = flood_with_line(distance, self.markers(distance, mask), mask)
-        pieces = drop_small(pieces, cleaning.pieces_below)
+        pieces = drop_small(pieces, below)
         if self.eight_bit:
             pieces[pieces % 256 == 0] = 0
         out[window] = pieces

@@ -1,16 +1,8 @@
 """From a thresholded heatmap to labelled objects: the rules of both studies, and a recommended one.
 
 A binary mask says where cells are, not how many: specks must go, holes must be filled (`Cleaning`),
-and touching cells must be told apart. There is one small class for each way of doing that:
-
-========== =====================================================================================
-`Whole`    not at all
-`Plateaus` at plateaus of the distance map, as both studies did, accidents included
-`Necks`    at necks of the mask: the recommended way
-`Peaks`    at passes of the heatmap, of a network that draws how deep inside its cell a pixel lies
-`Cores`    they are apart: a network has drawn cells without their outlines
-`Enclosed` they lie between the outlines that a network has drawn
-========== =====================================================================================
+and touching cells must be told apart. Each way of doing that is one small class: `Whole`, `Cores`
+and `Enclosed` here, `Plateaus`, `Necks` and `Peaks` beside.
 
 Sizes are compared with <, as in the released code: an object of exactly 200 pixels stays, a hole of
 exactly 600 stays open. (scikit-image 0.26 renamed the parameters and compares with <=.) Background
@@ -22,44 +14,34 @@ S3, section "Post-processing"; R21 (evaluation_utils.py) and R23 (fluocells/util
 the loss study), read for facts.
 """
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_mask, check_positive
 from cellcount_lib.data.sample import components
 from cellcount_lib.postprocess.cleaning import (
+    AREA,
+    LENGTH,
     Cleaning,
+    Heatmap,
     Labels,
     Mask,
-    check_sizes,
+    Way,
     drop_small,
-    whole,
 )
 from cellcount_lib.postprocess.plateaus import Plateaus
-from cellcount_lib.postprocess.splitting import Necks, Peaks
+from cellcount_lib.postprocess.splitting import Necks
 from cellcount_lib.registry import Registry
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(Way):
     """Leave every object whole: cells that touch are one."""
-
-    def scaled(self, scale: float) -> "Whole":
-        """Return itself."""
-        return self
-
-    def label(
-        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
-    ) -> Labels:
-        """Label the objects of a mask."""
-        return cleaning.objects(mask)
 
 
 @dataclass(frozen=True)
-class Cores:
+class Cores(Way):
     """Let the objects of a mask grow: they are cells without their outlines.
 
     Attributes
@@ -70,31 +52,21 @@ class Cores:
         Before they grow, objects with fewer pixels are dropped.
     """
 
-    grow: float = 0.0
-    cores_below: int = 0
+    grow: float = field(default=0.0, metadata=LENGTH)
+    cores_below: int = field(default=0, metadata=AREA)
 
-    def __post_init__(self) -> None:
-        check_sizes(self, "grow", "cores_below")
-
-    def scaled(self, scale: float) -> Self:
-        """Return the sizes for images resized by `scale`."""
-        below = whole(self.cores_below * (scale * scale))
-        return replace(self, grow=self.grow * scale, cores_below=below)
-
-    def label(
-        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
-    ) -> Labels:
-        """Label the cells that the cores of a mask grow to."""
-        return self.grown(cleaning.components(mask), cleaning.objects_below)
-
-    def grown(self, cores: Labels, below: int) -> Labels:
-        """Let labelled cores grow, and drop what is still smaller than `below`."""
+    def label(self, mask: Mask, cleaning: Cleaning, heatmap: Heatmap | None = None) -> Labels:
+        """Label the cells that grow from a mask; what is small after growing is dropped."""
         from skimage.segmentation import expand_labels
 
         # 2 pixels that come as 1.9999999999999998 by way of a scale are still 2
         reach = round(self.grow, 6)
-        grown = expand_labels(drop_small(cores, self.cores_below), reach).astype(np.int32)
-        return drop_small(grown, below)
+        cores = drop_small(self.cores(mask, cleaning), self.cores_below)
+        return drop_small(expand_labels(cores, reach).astype(np.int32), cleaning.objects_below)
+
+    def cores(self, mask: Mask, cleaning: Cleaning) -> Labels:
+        """Label what is to grow."""
+        return cleaning.components(mask)
 
 
 @dataclass(frozen=True)
@@ -107,26 +79,13 @@ class Enclosed(Cores):
         Regions with more pixels are background.
     """
 
-    largest: int = 0
+    largest: int = field(default=0, metadata=AREA)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_sizes(self, "largest")
-
-    def scaled(self, scale: float) -> Self:
-        """Return the sizes for images resized by `scale`."""
-        return replace(super().scaled(scale), largest=whole(self.largest * (scale * scale)))
-
-    def label(
-        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
-    ) -> Labels:
-        """Label the cells between outlines; of the cleaning only the size of objects counts."""
+    def cores(self, mask: Mask, cleaning: Cleaning) -> Labels:
+        """Label what is enclosed; nothing of it is cleaned."""
         regions = components(~mask)
         large = np.bincount(regions.ravel()) > self.largest
-        return self.grown(np.where(large[regions], np.int32(0), regions), cleaning.objects_below)
-
-
-Way = Whole | Plateaus | Necks | Peaks | Cores | Enclosed
+        return np.where(large[regions], np.int32(0), regions)
 
 
 @dataclass(frozen=True)
@@ -136,7 +95,7 @@ class Postprocessing:
     Attributes
     ----------
     cleaning : Cleaning
-    touching : Whole, Plateaus, Necks, Peaks, Cores or Enclosed
+    touching : Way
         How touching cells are told apart.
     """
 
@@ -146,7 +105,7 @@ class Postprocessing:
     def scaled(self, scale: float) -> "Postprocessing":
         """Return the same for images resized by `scale`: lengths times it, areas its square.
 
-        Rounded to whole pixels, halves upwards. Scale 1.0 returns it as it is.
+        Scale 1.0 returns it as it is.
 
         Examples
         --------
@@ -158,13 +117,7 @@ class Postprocessing:
             return self
         return Postprocessing(self.cleaning.scaled(scale), self.touching.scaled(scale))
 
-    def label(
-        self,
-        mask: NDArray[np.bool_],
-        *,
-        scale: float = 1.0,
-        heatmap: NDArray[np.floating] | None = None,
-    ) -> Labels:
+    def label(self, mask: Mask, *, scale: float = 1.0, heatmap: Heatmap | None = None) -> Labels:
         """Label the objects of a binary mask; see `postprocess`."""
         mask = check_mask("mask", mask)
         sized = self.scaled(scale)
@@ -203,11 +156,11 @@ and 0.78). Depths of 1 to 2 pixels differ by less than 0.01.
 
 
 def postprocess(
-    mask: NDArray[np.bool_],
+    mask: Mask,
     settings: Postprocessing | str,
     *,
     scale: float = 1.0,
-    heatmap: NDArray[np.floating] | None = None,
+    heatmap: Heatmap | None = None,
 ) -> Labels:
     """Label the objects of a binary mask.
 

@@ -11,8 +11,8 @@ References
 P. Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4 (h-maxima).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 import edt
@@ -24,64 +24,58 @@ from skimage.segmentation import watershed
 
 from cellcount_lib.data.sample import components
 from cellcount_lib.errors import InputError
-from cellcount_lib.postprocess.cleaning import Cleaning, Labels, Mask, check_sizes
+from cellcount_lib.postprocess.cleaning import LENGTH, Heatmap, Labels, Mask, Way
 
 
 @dataclass(frozen=True)
-class Necks:
-    """Split at necks of the mask, and lose no object.
+class Necks(Way):
+    """Split at necks of the mask that are narrower than both sides, and lose no object.
 
     Attributes
     ----------
     depth : float
-        Two peaks of the distance map are two cells if the neck between them is narrower than the
-        smaller cell by more than this on either side.
+        Two peaks of the distance map are two cells if every way between them leads more than this
+        down from the lower one, that is, through a neck narrower by it on either side (h-maxima).
+
+    Examples
+    --------
+    >>> y, x = np.ogrid[:60, :100]
+    >>> two = ((y - 30) ** 2 + (x - 34) ** 2 < 400) | ((y - 30) ** 2 + (x - 66) ** 2 < 400)
+    >>> int(Necks(1.5).split(two.astype(np.int32), below=200).max())
+    2
     """
 
-    depth: float = 0.0
+    depth: float = field(default=0.0, metadata=LENGTH)
 
-    def __post_init__(self) -> None:
-        check_sizes(self, "depth")
-
-    def scaled(self, scale: float) -> "Necks":
-        """Return the depth for images resized by `scale`."""
-        return Necks(self.depth * scale)
-
-    def label(
-        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
-    ) -> Labels:
-        """Label the pieces of the objects of a mask."""
-        objects = cleaning.objects(mask)
-        return split_at_necks(objects, depth=self.depth, below=cleaning.pieces_below)
+    def split(self, objects: Labels, below: int = 0, heatmap: Heatmap | None = None) -> Labels:
+        """Join small pieces to their neighbours."""
+        return _split(objects, lambda window, mask: distance_inside(mask), self.depth, below)
 
 
 @dataclass(frozen=True)
-class Peaks:
+class Peaks(Way):
     """Split at passes of the heatmap: every peak of it is a cell.
 
     Attributes
     ----------
     height : float
-        Of a peak above the highest pass to another one.
+        A peak counts if every way to a higher one leads more than this down.
+
+    Examples
+    --------
+    >>> heatmap = np.array([[0.6, 0.9, 0.6, 0.9, 0.6]] * 3)
+    >>> Peaks(0.1).split(np.ones((3, 5), np.int32), below=2, heatmap=heatmap)[0].tolist()
+    [1, 1, 1, 2, 2]
     """
 
     height: float = 0.0
 
-    def __post_init__(self) -> None:
-        check_sizes(self, "height")
-
-    def scaled(self, scale: float) -> "Peaks":
-        """Return itself: a height is no length."""
-        return self
-
-    def label(
-        self, mask: Mask, cleaning: Cleaning, heatmap: NDArray[np.floating] | None = None
-    ) -> Labels:
-        """Label the pieces of the objects of a mask."""
+    def split(self, objects: Labels, below: int = 0, heatmap: Heatmap | None = None) -> Labels:
+        """Join small pieces to their neighbours."""
         if heatmap is None:
             raise InputError("heatmap: expected one beside the mask, to look for its peaks")
-        objects = cleaning.objects(mask)
-        return split_at_peaks(objects, heatmap, height=self.height, below=cleaning.pieces_below)
+        heights = heatmap.astype(np.float64)
+        return _split(objects, lambda window, mask: heights[window], self.height, below)
 
 
 def distance_inside(mask: Mask) -> NDArray[np.float64]:
@@ -101,75 +95,36 @@ def distance_inside(mask: Mask) -> NDArray[np.float64]:
     return np.sqrt(squared.astype(np.float64))
 
 
-def split_at_necks(labels: Labels, *, depth: float, below: int) -> Labels:
-    """Split every object at necks that are narrower than both sides, and lose none.
-
-    Two peaks of the distance map are two cells if every way between them leads more than `depth`
-    pixels down from the lower one, that is, through a neck narrower by `depth` on either side
-    (h-maxima). While a piece has fewer than `below` pixels, the smallest joins its neighbour over
-    the highest pass. The highest peak of an object is always a marker, so no object vanishes.
-
-    Examples
-    --------
-    >>> y, x = np.ogrid[:60, :100]
-    >>> two = ((y - 30) ** 2 + (x - 34) ** 2 < 400) | ((y - 30) ** 2 + (x - 66) ** 2 < 400)
-    >>> int(split_at_necks(two.astype(np.int32), depth=1.5, below=200).max())
-    2
-    """
-    out = np.zeros_like(labels)
-    count = 0
-    for window, mask in _objects_with_margin(labels):
-        pieces = _pieces(mask, depth, below)
-        out[window][mask] = pieces[mask] + count
-        count += int(pieces.max())
-    return out
-
-
-def split_at_peaks(
-    labels: Labels, heatmap: NDArray[np.floating], *, height: float, below: int
+def _split(
+    objects: Labels,
+    ground_of: Callable[[tuple[slice, ...], Mask], NDArray[np.float64]],
+    depth: float,
+    below: int,
 ) -> Labels:
-    """Split every object at the passes of its heatmap: each peak is a cell.
+    """Split every object by the peaks of its ground that stand out by `depth`.
 
-    A peak counts if every way to a higher one leads more than `height` down. Pieces with fewer than
-    `below` pixels join their neighbour.
-
-    Examples
-    --------
-    >>> heatmap = np.array([[0.6, 0.9, 0.6, 0.9, 0.6]] * 3)
-    >>> split_at_peaks(np.ones((3, 5), np.int32), heatmap, height=0.1, below=2)[0].tolist()
-    [1, 1, 1, 2, 2]
+    While a piece has fewer than `below` pixels, the smallest joins its neighbour over the highest
+    pass. The highest peak of an object is always a marker, so no object vanishes.
     """
-    out = np.zeros_like(labels)
+    out = np.zeros_like(objects)
     count = 0
-    for window, mask in _objects_with_margin(labels):
-        ground = np.where(mask, heatmap[window].astype(np.float64), -height - 1)
-        pieces = _pieces_of(ground, mask, height, below)
+    for label, box in enumerate(ndimage.find_objects(objects), start=1):
+        if box is None:
+            continue
+        # a pixel of margin holds the background nearest to the object
+        window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+        mask = objects[window] == label
+        ground = np.where(mask, ground_of(window, mask), -depth - 1)  # lowest outside of the mask
+        domes = reconstruction(ground - depth, ground)
+        markers = components(mask & local_maxima(domes).astype(bool), 2)
+        if markers.max() > 1:
+            pieces = watershed(-ground, markers, connectivity=2, mask=mask)
+            pieces = _join_small(pieces, ground, below)
+        else:
+            pieces = mask.astype(np.int32)
         out[window][mask] = pieces[mask] + count
         count += int(pieces.max())
     return out
-
-
-def _objects_with_margin(labels: Labels) -> Iterator[tuple[tuple[slice, slice], Mask]]:
-    """Window and mask of each object; a pixel of margin holds the background nearest to it."""
-    for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is not None:
-            rows, columns = (slice(max(0, side.start - 1), side.stop + 1) for side in box)
-            yield (rows, columns), labels[rows, columns] == label
-
-
-def _pieces(mask: Mask, depth: float, below: int) -> Labels:
-    ground = np.where(mask, distance_inside(mask), -depth - 1)
-    return _pieces_of(ground, mask, depth, below)
-
-
-def _pieces_of(ground: NDArray[np.float64], mask: Mask, depth: float, below: int) -> Labels:
-    """Pieces of one object by the peaks of `ground`, which lies lower outside of the mask."""
-    domes = reconstruction(ground - depth, ground)
-    markers = components(mask & local_maxima(domes).astype(bool), 2)
-    if markers.max() <= 1:
-        return mask.astype(np.int32)
-    pieces: Labels = watershed(-ground, markers, connectivity=2, mask=mask)
-    return _join_small(pieces, ground, below)
 
 
 def _join_small(pieces: Labels, distance: NDArray[np.float64], below: int) -> Labels:

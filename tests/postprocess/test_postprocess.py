@@ -374,7 +374,7 @@ def test_the_result_follows_the_scale():
         (lambda m: postprocess(np.zeros((0, 4), bool), "none"), "at least one pixel"),
         (lambda m: Cleaning(connectivity=8), "^connectivity: expected 1 or 2, found 8"),
         (lambda m: Cleaning(holes_below=-1), "holes_below: expected a number >= 0, found -1"),
-        (lambda m: Plateaus(spread=0), "spread: expected a finite number > 0, found 0"),
+        (lambda m: Plateaus(spread=0), "spread: expected a number >= 1, found 0"),
         (lambda m: Plateaus(marker_connectivity=4), "marker_connectivity: expected 1 or 2"),
         (lambda m: Necks(-0.5), "depth: expected a number >= 0"),
         (lambda m: Peaks(-0.5), "height: expected a number >= 0"),

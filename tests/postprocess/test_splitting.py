@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellcount_lib.postprocess.splitting import distance_inside, split_at_necks
+from cellcount_lib.postprocess.splitting import Necks, distance_inside
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -30,7 +30,7 @@ def test_a_neck_splits_by_its_depth():
         return mask.astype(np.int32)
 
     for w in range(2, 10):
-        pieces = split_at_necks(joined(w), depth=3, below=1).max()
+        pieces = Necks(3).split(joined(w), below=1).max()
         assert (pieces > 1) == (10 - w > 3), w
 
 
@@ -38,11 +38,11 @@ def test_small_pieces_go_back_to_their_neighbour():
     y, x = np.ogrid[:80, :100]
     one = ((y - 40) ** 2 + (x - 35) ** 2 < 400) | ((y - 40) ** 2 + (x - 62) ** 2 < 81)
     labels = one.astype(np.int32)
-    parted = split_at_necks(labels, depth=1.5, below=100)
+    parted = Necks(1.5).split(labels, below=100)
     small = np.bincount(parted.ravel())[1:].min()
     assert parted.max() == 2
-    assert split_at_necks(labels, depth=1.5, below=int(small)).max() == 2
-    whole = split_at_necks(labels, depth=1.5, below=int(small) + 1)
+    assert Necks(1.5).split(labels, below=int(small)).max() == 2
+    whole = Necks(1.5).split(labels, below=int(small) + 1)
     np.testing.assert_array_equal(whole, labels)
 
 
@@ -50,7 +50,7 @@ def test_gaps_in_label_numbers_and_touching_labels_are_kept_apart():
     labels = np.zeros((40, 60), np.int32)
     labels[10:30, 10:30] = 7
     labels[10:30, 30:50] = 3
-    parted = split_at_necks(labels, depth=1.5, below=10)
+    parted = Necks(1.5).split(labels, below=10)
     assert sorted(np.unique(parted)) == [0, 1, 2]
     assert len(np.unique(parted[labels == 7])) == len(np.unique(parted[labels == 3])) == 1
 
@@ -63,15 +63,15 @@ def test_pieces_join_over_the_highest_pass_until_all_are_large_enough():
     for x, half in ((30, 2), (58, 6), (95, 3)):
         mask[20 - half : 21 + half, x : x + 20] = True
     labels = mask.astype(np.int32)
-    free = split_at_necks(labels, depth=1, below=0)
+    free = Necks(1).split(labels, below=0)
     at = [free[20, x] for x in (19, 52, 84, 118)]
     assert len(set(at)) == 4 == free.max()
     sizes = np.bincount(free.ravel())
-    merged = split_at_necks(labels, depth=1, below=int(sizes[at[1]]) + 1)
+    merged = Necks(1).split(labels, below=int(sizes[at[1]]) + 1)
     small, left, right, last = (merged[20, x] for x in (52, 19, 84, 118))
     assert small == right
     assert len({left, right, last}) == 3 == merged.max()
-    np.testing.assert_array_equal(split_at_necks(labels, depth=1, below=10**6), labels)
+    np.testing.assert_array_equal(Necks(1).split(labels, below=10**6), labels)
 
 
 @pytest.mark.parametrize("below", [0, 50, 400])
@@ -80,7 +80,7 @@ def test_nothing_is_lost_in_noise_and_numbers_have_no_gaps(below):
     mask = ndimage.gaussian_filter(rng.standard_normal((150, 200)), 3) > 0
     mask[:, :5] = True  # up to the edge of the picture
     labels = ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int32)
-    parted = split_at_necks(labels, depth=1.5, below=below)
+    parted = Necks(1.5).split(labels, below=below)
     np.testing.assert_array_equal(parted > 0, mask)
     assert (np.bincount(parted.ravel()) > 0).all()
     objects = np.bincount(labels.ravel())
