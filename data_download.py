@@ -3,7 +3,10 @@
 ``python data_download.py --list`` names them, ``--help`` explains the rest.
 """
 
-from cellcount_lib.data.download_command import main
+import sys
+
+from cellcount_lib.cli import main
 
 if __name__ == "__main__":
+    sys.argv.insert(1, "download")
     main()

@@ -53,8 +53,7 @@ def simulate_command(
     height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 1200,
     width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 1600,
     report: Annotated[
-        bool,
-        typer.Option("--report", help="Compare 283 images with the published data (minutes)."),
+        bool, typer.Option("--report", help="Compare 283 images with the published data (minutes).")
     ] = False,
     tables: Annotated[
         Path | None,

@@ -1,6 +1,6 @@
 """Decode PNG, JPEG and TIFF to arrays of what the file stores; what cannot be read is explained."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,9 @@ def read_stored(path: Path, *, palette_as: str) -> NDArray[Any]:
 
     ``palette_as`` is "colour" (for pictures: 8 or 16 bit) or "index" (for labels: any depth).
     """
-    reader: Callable[[Path, str], NDArray[Any]]
-    reader = _read_tiff if path.suffix.lower() in TIFF else _read_pillow
     with explained(path):
-        array = reader(path, palette_as)
+        read = _read_tiff if path.suffix.lower() in TIFF else _read_pillow
+        array = read(path, palette_as)
     if array.size == 0:
         raise DataError(f"{path}: expected at least one pixel, found shape {array.shape}")
     if array.dtype.kind == "i" and array.min() >= 0:
@@ -44,7 +43,7 @@ def read_stored(path: Path, *, palette_as: str) -> NDArray[Any]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is decoded into a DataError that says what to do."""
+    """Turn any failure to decode a file into a DataError that says what to do."""
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing"
         raise DataError(f"{path}: expected an image file, found {what}")
@@ -87,9 +86,7 @@ def _read_tiff(path: Path, palette_as: str) -> NDArray[Any]:
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
-            return _read_pillow(
-                path, palette_as
-            )  # LZW and friends: libtiff, inside Pillow, has them
+            return _read_pillow(path, palette_as)  # LZW and the like: Pillow's libtiff reads them
     array = array.reshape([n for a, n in zip(series.axes, series.shape, strict=True) if a in axes])
     return np.moveaxis(array, 0, 2) if axes == "SYX" else array
 
@@ -112,12 +109,15 @@ def _read_pillow(path: Path, palette_as: str) -> NDArray[Any]:
         if stored == "LA;16B":
             raise DataError(f"{path}: 16-bit grey with alpha is not supported; remove the alpha")
         if image.mode == "P":
-            if palette_as == "index":
-                return np.asarray(image)
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(image if palette_as == "index" else image.convert("RGB"))
         if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I", "F"):
             raise DataError(f"{path}: expected grey, RGB or RGBA, found mode {image.mode}")
         return np.asarray(image)
+
+
+def without_alpha(array: NDArray[Any]) -> NDArray[Any]:
+    """Return (H, W, C) without its alpha channel, if it has one."""
+    return array[..., :-1] if array.shape[2] in (2, 4) else array
 
 
 def _read_png_colour16(path: Path, stored: str) -> NDArray[np.uint16]:

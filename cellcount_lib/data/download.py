@@ -1,6 +1,6 @@
-"""Get a dataset: download, check, unpack, and put it in its place in one step.
+"""Get a dataset: download it, check it, unpack it, and move it to its place in one step.
 
-``download`` is the one function behind ``cellcount download`` and ``data_download.py``.
+`download` is what ``cellcount download`` and ``data_download.py`` call.
 
 Taught in: 01_data
 """
@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +51,18 @@ def download(
         Folder of the datasets; else CELLCOUNT_DATA, else ``data``.
     mirror : str or Path, optional
         Folder or URL that has the files as ``MIRROR/<name>/<file>`` or ``MIRROR/<file>``; else
-        CELLCOUNT_MIRROR, else the publisher's addresses. With a mirror nothing else is asked.
+        CELLCOUNT_MIRROR, else the publisher's addresses. With a mirror, no other place is tried.
     say : callable
-        Told one line at a time what happens; by default printed to standard error.
+        Receives progress messages, one line each; by default they go to standard error.
     progress : bool, optional
         Show progress bars; by default if standard error is a terminal.
     attempts, pause, timeout
-        How long to bear with a server, see `cellcount_lib.data.fetch.transfer.Patience`.
+        See `cellcount_lib.data.fetch.transfer.Patience`.
 
     Returns
     -------
     Path
-        ``ROOT/<name>``, complete: it exists whole or not at all.
+        ``ROOT/<name>``, which exists whole or not at all.
     """
     info = manifests.manifest(name)
     if not info.files:
@@ -85,10 +84,7 @@ def download(
                 incoming.mkdir(exist_ok=True)
                 shelf = Shelf(info, base, incoming, say)
                 patience = Patience(attempts, pause, timeout)
-                archives = [
-                    shelf.get(file, mirror=mirror, progress=progress, patience=patience)
-                    for file in info.files
-                ]
+                archives = [shelf.get(file, mirror, progress, patience) for file in info.files]
                 _put_in_place(shelf, archives, folder)
                 shutil.rmtree(incoming)
     except OSError as error:
@@ -101,8 +97,8 @@ def download(
 def verify(name: str, *, root: str | Path | None = None, say: Say = _say) -> int:
     """Check a downloaded dataset file by file; return the number of files.
 
-    The archives' checksums in its receipt are compared with the published ones (or, where none is
-    published, with the one that was recorded), and every unpacked file with its own.
+    The checksums of the archives are compared with the published ones (or, if none is published,
+    with the ones recorded at the first download), and every unpacked file with its own.
     """
     info = manifests.manifest(name)
     if not info.files:
@@ -125,50 +121,12 @@ def verify(name: str, *, root: str | Path | None = None, say: Say = _say) -> int
         if not file.sha256:
             say(f"{file.name}: no checksum is published; compared with the one seen at download")
     number = store.check_files(folder)
-    say(f"{name}: {number} files are as they were downloaded")
+    say(f"{name}: {number} files are unchanged since the download")
     return number
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the catalogue."""
-
-    name: str
-    images: int | None
-    download_mb: float | None
-    licence: str
-    checksum: str
-    state: str
-    title: str
-    homepage: str
-
-
-def catalogue(root: str | Path | None = None) -> list[Row]:
-    """Describe every known dataset, and whether it is in `root`."""
-    base = data_root(root)
-    states = present(base)
-    rows = []
-    for name in manifests.names():
-        info = manifests.manifest(name)
-        published = all(f.sha256 for f in info.files)
-        checksum = "" if not info.files else "published" if published else "recorded"
-        rows.append(
-            Row(
-                name,
-                info.images,
-                info.download_mb,
-                info.licence,
-                checksum,
-                states[name],
-                info.title,
-                info.homepage,
-            )
-        )
-    return rows
-
-
 def present(root: str | Path | None = None) -> dict[str, str]:
-    """Return for every dataset whether it can be read here, or the command that gets it."""
+    """Say for every dataset whether it can be read here, or which command downloads it."""
     base = data_root(root)
     states = {}
     for name in manifests.names():
@@ -183,7 +141,7 @@ def present(root: str | Path | None = None) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _only_one(base: Path, name: str, say: Say) -> Iterator[Path]:
-    """Hold the dataset's lock, which the system releases when the process ends however it ends."""
+    """Hold the dataset's lock; the system releases it whichever way the process ends."""
     incoming = base / ".incoming" / name
     incoming.parent.mkdir(parents=True, exist_ok=True)
     with incoming.with_name(f"{name}.lock").open("w") as lock:
@@ -196,18 +154,18 @@ def _only_one(base: Path, name: str, say: Say) -> Iterator[Path]:
 
 
 def _put_in_place(shelf: Shelf, archives: list[Archive], folder: Path) -> None:
-    """Unpack beside the final place, and move there when all is written; or leave nothing."""
+    """Unpack beside the final place, then move there; a failure leaves nothing behind."""
     unpacked = shelf.incoming / "unpacked"
-    shutil.rmtree(unpacked, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(unpacked, ignore_errors=True)  # left by a process that was killed
     try:
         _unpack(shelf.info, archives, unpacked, shelf.say)
         record(shelf.base, shelf.info, archives)
-        os.sync()  # one for thousands of files; then the name appears
+        os.sync()  # once for thousands of files, before the name appears
         os.replace(unpacked, folder)
     except NoSpaceError:
         raise
     except DataError as error:
-        # Checked against a published checksum, downloading again would bring the same bytes.
+        # If a published checksum was right, downloading again would bring the same bytes.
         aside = [shelf.set_aside(a.path) for a in archives if a.file.sha256 is None]
         kept = f"; set aside: {', '.join(map(str, aside))}" if aside else ""
         raise DataError(f"{error}{kept}") from error
@@ -216,7 +174,7 @@ def _put_in_place(shelf: Shelf, archives: list[Archive], folder: Path) -> None:
 
 
 def _unpack(info: Manifest, archives: list[Archive], unpacked: Path, say: Say) -> None:
-    """Unpack, look whether everything is there, and write the records."""
+    """Unpack, check that everything is there, and write the records."""
     from cellcount_lib.data.layouts import scan
 
     left = info.unpacked_mb * 1_000_000
@@ -230,7 +188,7 @@ def _unpack(info: Manifest, archives: list[Archive], unpacked: Path, say: Say) -
     reserved = {store.RECEIPT, store.INDEX, store.LISTING} & set(files)
     if reserved:
         raise DataError(f"{info.name}: its archive has a file {reserved.pop()}, which is reserved")
-    say("looking whether everything is there")
+    say("checking that everything is there")
     sources = scan(unpacked, info)
     receipt = {
         "name": info.name,

@@ -1,4 +1,4 @@
-"""The command ``cellcount download`` = ``python data_download.py``."""
+"""The command ``cellcount download``; ``python data_download.py`` does the same."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,8 +30,8 @@ def download_command(
 ) -> None:
     """Download a dataset, or check one that is there.
 
-    An interrupted download goes on where it stopped: give the same command again.
-    The dataset's folder appears when all of it is there, checked and unpacked.
+    To continue an interrupted download, give the same command again.
+    The dataset's folder appears once it is complete, checked and unpacked.
     """
     from cellcount_lib.data import download as data
 
@@ -46,28 +46,15 @@ def download_command(
 
 
 def _print_list(root: Path | None) -> None:
-    from cellcount_lib.data.download import catalogue
+    from cellcount_lib.data.download import present
+    from cellcount_lib.data.manifest import manifest
 
     rows = [("name", "images", "download", "licence", "checksum", "state")]
-    for row in catalogue(root):
-        size = f"{row.download_mb:.0f} MB" if row.download_mb else ""
-        images = "" if row.images is None else str(row.images)
-        rows.append((row.name, images, size, row.licence, row.checksum, row.state))
+    for name, state in present(root).items():
+        info = manifest(name)
+        size = f"{info.download_mb:.0f} MB" if info.download_mb else ""
+        images = "" if info.images is None else str(info.images)
+        rows.append((name, images, size, info.licence, info.checksum, state))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for line in rows:
         typer.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip())
-
-
-def main() -> None:
-    """Run the command on its own; errors are one sentence and exit code 1."""
-    import sys
-
-    from cellcount_lib.errors import CellcountError
-
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(download_command)
-    try:
-        app()
-    except CellcountError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)

@@ -9,7 +9,7 @@ from cellcount_lib.errors import DataError
 
 
 def is_image(path: Path) -> bool:
-    """Tell pictures from other files by their name; hidden files are not pictures."""
+    """Tell whether a file is a picture, by its name; hidden files are not."""
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
 
 
@@ -28,18 +28,7 @@ def some(names: Iterable[str], *, most: int = 5) -> str:
 
 def pair(images: Sequence[Path], truths: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Pair files by their names without extension; every file must have exactly one partner."""
-    by_stem: list[dict[str, Path]] = []
-    for files in (images, truths):
-        stems: dict[str, Path] = {}
-        for path in files:
-            if path.stem in stems:
-                raise DataError(
-                    f"{path.parent}: expected one file per name, found {stems[path.stem].name} "
-                    f"and {path.name}"
-                )
-            stems[path.stem] = path
-        by_stem.append(stems)
-    first, second = by_stem
+    first, second = _by_stem(images), _by_stem(truths)
     alone = [p.name for s, p in first.items() if s not in second]
     extra = [p.name for s, p in second.items() if s not in first]
     if alone or extra:
@@ -50,6 +39,17 @@ def pair(images: Sequence[Path], truths: Sequence[Path]) -> list[tuple[Path, Pat
             f"{other}; images without: {some(alone)}; labels or masks without image: {some(extra)}"
         )
     return [(path, second[stem]) for stem, path in first.items()]
+
+
+def _by_stem(files: Sequence[Path]) -> dict[str, Path]:
+    stems: dict[str, Path] = {}
+    for path in files:
+        other = stems.setdefault(path.stem, path)
+        if other is not path:
+            raise DataError(
+                f"{path.parent}: expected one file per name, found {other.name} and {path.name}"
+            )
+    return stems
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -67,8 +67,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
     for number, row in enumerate(csv.DictReader(lines, delimiter=delimiter), start=2):
         if None in row or None in row.values():
             raise DataError(
-                f"{path}: expected as many cells as the header has, in every row; row {number} "
-                "has another number"
+                f"{path}: expected as many cells in every row as in the header; row {number} has "
+                "more or fewer"
             )
         rows.append({key.strip(): value.strip() for key, value in row.items()})
     if not rows:
@@ -84,10 +84,12 @@ def image_files(folder: Path) -> list[Path]:
 def find(folder: Path, path: str) -> Path:
     """Find a sub-folder such as ``all_images/images``, directly or inside one or two folders."""
     for depth in ("", "*/", "*/*/"):
-        found = sorted(p for p in folder.glob(depth + path) if p.is_dir())
-        if len(found) > 1:
-            raise DataError(f"{folder}: expected one folder {path}, found {some(map(str, found))}")
-        if found:
-            return found[0]
+        folders = sorted(p for p in folder.glob(depth + path) if p.is_dir())
+        if len(folders) > 1:
+            raise DataError(
+                f"{folder}: expected one folder {path}, found {some(map(str, folders))}"
+            )
+        if folders:
+            return folders[0]
     inside = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     raise DataError(f"{folder}: expected a folder {path} in it, found {some(inside)}")

@@ -1,8 +1,8 @@
-"""Read and write pictures, label images and masks; every failure names the file and what to do.
+"""Read and write pictures, label images and masks; every error names the file and what to do.
 
-PNG, JPEG and TIFF; 8 and 16 bit; grey, RGB and RGBA. Nothing is lost silently: alpha is dropped
-(and said), 16 bits become 8 by one stated rule that is recorded, and what cannot be read without
-guessing (stacks, floating point, inverted grey) is an error.
+PNG, JPEG and TIFF; 8 and 16 bit; grey, RGB and RGBA. Nothing is lost silently: a note says that
+alpha was dropped and by which rule 16 bits became 8, and files that could only be read by guessing
+(stacks, floating point, inverted grey) are errors.
 """
 
 import io
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellcount_lib.checks import check_image, check_labels
-from cellcount_lib.data.decode import LOSSY, read_stored
+from cellcount_lib.data.decode import LOSSY, read_stored, without_alpha
 from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.files import write_whole
 
-# Per-image percentiles, as the authors of BBBC039 scale their 16-bit pictures; robust against a few
-# hot pixels, and the same for 10-, 12- and 16-bit cameras.
+# Percentiles of each picture, as the authors of BBBC039 scale theirs of 16 bits: robust against a
+# few hot pixels, and the same for cameras of 10, 12 and 16 bits.
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
 
 
@@ -56,12 +56,12 @@ def read_image(path: str | Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
 
 
 def to_uint8(array: NDArray[Any]) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Convert to 8 bits by the rule of the project; the rule and its numbers come back too.
+    """Convert to 8 bits by the rule of the project; return the rule and its numbers, too.
 
-    8-bit values are kept. 16-bit values that all fit in 8 bits are kept. Otherwise the range
-    between the 0.1 and 99.9 percentiles of the picture (all channels together, so that colours
-    keep their ratio) is mapped to 0..255, rounded, and clipped outside. The rule is per picture:
-    brightness is not comparable between 16-bit pictures afterwards; ``low`` and ``high`` undo it.
+    Values that fit in 8 bits are kept. Otherwise the range between the 0.1 and 99.9 percentiles of
+    the picture (all channels together, so that colours keep their ratio) is mapped to 0..255,
+    rounded, and clipped outside. The range differs from picture to picture, so the brightness of
+    two 16-bit pictures cannot be compared afterwards; ``low`` and ``high`` undo it.
 
     Examples
     --------
@@ -113,14 +113,10 @@ def read_mask(path: str | Path) -> NDArray[Any]:
     """Read a mask as stored, (H, W), one channel; > 0 is foreground.
 
     Not binarised here, so that the caller can say how many values it had (FNC v1: 20 are not
-    binary). Of a colour mask the largest of the channels counts; alpha does not.
+    binary). In a colour mask the largest channel counts; alpha does not.
     """
-    path = Path(path)
-    array = _truth(path, "masks")
-    if array.ndim == 3:
-        colours = array[..., :-1] if array.shape[2] in (2, 4) else array
-        array = colours.max(axis=2)
-    return array
+    array = _truth(Path(path), "masks")
+    return without_alpha(array).max(axis=2) if array.ndim == 3 else array
 
 
 def read_channels(path: str | Path) -> NDArray[Any]:
@@ -158,7 +154,7 @@ def _truth(path: Path, kind: str) -> NDArray[Any]:
 def _one_plane(path: Path, array: NDArray[Any]) -> NDArray[Any]:
     if array.ndim == 2:
         return array
-    colours = array[..., :-1] if array.shape[2] in (2, 4) else array
+    colours = without_alpha(array)
     if (colours == colours[..., :1]).all():
         return colours[..., 0]
     raise DataError(

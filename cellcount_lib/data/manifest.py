@@ -1,9 +1,9 @@
 """What is known about a dataset before it is downloaded: one JSON file each, in ``manifests/``.
 
-A dataset of your own: write a JSON file with the same keys (``layout`` may be ``"folder"``: an
-archive with images/ and labels/ or masks/), put it in a folder, and name that folder in the
-environment variable ``CELLCOUNT_MANIFESTS``. It is then known to ``load`` and to ``cellcount
-download`` by its name. A file there takes precedence over a built-in manifest of the same name.
+To add a dataset of your own, write a JSON file with the same keys (the layout ``"folder"`` is an
+archive with images/ and labels/ or masks/) and name its folder in the environment variable
+``CELLCOUNT_MANIFESTS``. ``load`` and ``cellcount download`` then know it by its name. A file there
+takes precedence over a built-in manifest of the same name.
 """
 
 import json
@@ -23,8 +23,8 @@ BUILT_IN = Path(__file__).parent / "manifests"
 class RemoteFile:
     """One file to download.
 
-    ``sha256`` is None where the publisher states none; then the one that was seen is recorded.
-    ``size`` is in bytes where it is known exactly; ``about_mb`` is for people.
+    ``sha256`` is None if the publisher gives none; the one seen at the download is then recorded.
+    ``size`` is in bytes, if it is known exactly; ``about_mb`` is for people.
     """
 
     name: str
@@ -36,11 +36,11 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How images come to train, val and test.
+    """How images are divided into train, val and test.
 
     ``rule`` says it in words. ``val`` and ``test`` are numbers of images (int) or fractions of what
-    is to be split (float, rounded down); None where the dataset itself decides. ``test_names`` are
-    file names that are the test set.
+    is to be split (float, rounded down); None if the dataset itself decides. ``test_names`` are the
+    file names of the test set.
     """
 
     rule: str
@@ -52,7 +52,7 @@ class SplitRule:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset: where it comes from, what it should contain, how it is split, whose it is."""
+    """A dataset: its source and licence, what it should contain, and how it is split."""
 
     name: str
     title: str
@@ -73,7 +73,7 @@ class Manifest:
 
     @property
     def identity(self) -> str:
-        """Hash of everything that decides which pixels and splits come out; not of the prose."""
+        """Hash of everything that decides pixels and splits, and of no prose."""
         what = asdict(self)
         for prose in ("title", "licence", "citation", "homepage", "notes", "unpacked_mb"):
             del what[prose]
@@ -82,8 +82,14 @@ class Manifest:
         return digest(what, digits=64)
 
     @property
+    def checksum(self) -> str:
+        """Tell whether the publisher gives checksums ("published") or not ("recorded")."""
+        published = all(file.sha256 for file in self.files)
+        return "" if not self.files else "published" if published else "recorded"
+
+    @property
     def download_mb(self) -> float | None:
-        """Size of all files in MB, None where it is not known."""
+        """Size of all files in MB, None if it is not known."""
         sizes = [f.size / 1e6 if f.size else f.about_mb for f in self.files]
         return sum(s for s in sizes if s) if all(sizes) else None
 
@@ -96,8 +102,8 @@ def names() -> list[str]:
     >>> names()[:2]
     ['simulated', 'bbbc038']
     """
-    found = {path.stem for folder in _folders() for path in folder.glob("*.json")}
-    return sorted(found, key=lambda name: (name != "simulated", name))
+    known = {path.stem for folder in _folders() for path in folder.glob("*.json")}
+    return sorted(known, key=lambda name: (name != "simulated", name))
 
 
 def manifest(name: str) -> Manifest:
@@ -155,18 +161,14 @@ def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
 
 
 def _validate(made: Manifest) -> None:
-    def check(good: bool, what: str, found: object) -> None:
+    def check(good: bool, what: str, value: object) -> None:
         if not good:
-            raise DataError(f"manifest {made.name!r}: expected {what}, found {found!r}")
+            raise DataError(f"manifest {made.name!r}: expected {what}, found {value!r}")
 
     # The name becomes a folder, the files' names become paths: nothing may lead out of the root.
     plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-    built_in_or_folder = made.name.startswith("folder:") or made.layout in (
-        "simulated",
-        "joined",
-        "patches",
-    )
-    check(built_in_or_folder or bool(plain.fullmatch(made.name)), "a plain name", made.name)
+    free = made.name.startswith("folder:") or made.layout in ("simulated", "joined", "patches")
+    check(free or bool(plain.fullmatch(made.name)), "a plain name", made.name)
     for file in made.files:
         check(bool(plain.fullmatch(file.name)), "plain file names", file.name)
         check(file.url.startswith(("https://", "http://")), "an http(s) address", file.url)

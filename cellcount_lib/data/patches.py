@@ -1,8 +1,8 @@
-"""Few small patches of a dataset, as S2 had them: ``patches:55:NAME``.
+"""A few small patches of a dataset, as S2 had them: ``patches:55:NAME``.
 
-Training pictures give exactly so many patches of 128 x 128 pixels, validation and test pictures two
-each. A smaller number of training patches is the beginning of a larger one, so that a learning
-curve grows and does not jump; what is validated and tested on never changes.
+The training pictures give 55 patches of 128 x 128 pixels in all; every validation and test picture
+gives two. Fewer training patches are the first ones of more, so that a learning curve grows and
+does not jump; the patches for validation and testing never change.
 
 Taught in: 08_transfer
 """
@@ -86,10 +86,10 @@ def _identity(fingerprint: Callable[[], str], number: int) -> str:
 
 
 def patch_corner(labels: NDArray[np.int32], name: str) -> tuple[int, int]:
-    """Return where a patch begins: around an object drawn by the name of the patch.
+    """Return where a patch begins; a hash of its name chooses the object that it shows.
 
-    The object's middle lies anywhere in the inner half of the patch, as far as the picture's edges
-    allow; in a picture without objects the patch lies anywhere.
+    The middle of the object lies anywhere in the inner half of the patch, as far as the edges of
+    the picture allow. In a picture without objects the patch lies anywhere.
     """
     rng = np.random.default_rng(int(hashlib.sha256(name.encode()).hexdigest()[:16], 16))
     height, width = labels.shape

@@ -1,4 +1,4 @@
-"""Read many samples of a dataset in order, by several processes, a few ahead of need."""
+"""Read many samples of a dataset in order, in several processes, a few samples ahead."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,12 +27,8 @@ def some(dataset: Dataset, most: int | None) -> Dataset:
 def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[Sample]:
     """Yield the samples in order; drawing or decoding one takes a quarter of a second.
 
-    Parameters
-    ----------
-    dataset : sequence of Sample
-        A dataset, or samples that are in memory already.
-    jobs : int, optional
-        Processes; default: one per core. 1 reads in this process.
+    `jobs` is the number of processes, by default one per core. A list, which is in memory already,
+    is read in this process.
     """
     import joblib  # type: ignore[import-untyped]
 

@@ -1,4 +1,4 @@
-"""One picture with its truth: what every dataset and the simulator return."""
+"""One picture with its labels: what every dataset and the simulator return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -15,11 +15,11 @@ from cellcount_lib.data.sample import Sample
 def rescale(sample: Sample, scale: float) -> Sample:
     """Return the sample at `scale` times its size.
 
-    The image is averaged over the area of each new pixel when it shrinks (bicubic when it grows),
-    so that thin structures fade and do not alias. Labels take the nearest pixel and keep their
-    numbers; objects that no pixel is left of are listed in ``meta["vanished"]``.
+    An image that shrinks is averaged over the area of each new pixel, so that thin structures fade
+    instead of aliasing; one that grows is interpolated (bicubic). Labels take the nearest pixel and
+    keep their numbers; objects that lose all their pixels are listed in ``meta["vanished"]``.
     ``meta["scale"]``, ``meta["pixel_size_um"]`` and the places in ``meta`` (``structures`` of the
-    simulator, ``dots``) follow. At scale 1 the sample itself is returned.
+    simulator, ``dots``) are scaled too. At scale 1 the sample itself is returned.
 
     Examples
     --------

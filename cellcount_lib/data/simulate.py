@@ -67,11 +67,7 @@ STYLES: Registry[Callable[[int, int, Size], Drawn]] = Registry(
 
 
 def simulate(
-    index: int,
-    *,
-    seed: int = 0,
-    style: str = "fnc-yellow",
-    size: tuple[int, int] = (1200, 1600),
+    index: int, *, seed: int = 0, style: str = "fnc-yellow", size: tuple[int, int] = (1200, 1600)
 ) -> Sample:
     """Draw one picture with its labels.
 
@@ -96,7 +92,7 @@ def simulate(
     Sample
         ``meta`` holds name, dataset ("simulated"), split (None), scale, style, seed, index,
         labelling, n_cells_drawn (how many cells were really drawn), and structures: a list of
-        {"kind": ..., "box": (row0, column0, row1, column1)} of all that was drawn where;
+        {"kind": ..., "box": (row0, column0, row1, column1)} for everything that was drawn;
         ``fnc-yellow`` also has pixel_size_um, the published 0.315.
 
     Examples

@@ -1,4 +1,4 @@
-"""Which files make one sample, and how its labels are made from what the publisher gives."""
+"""Which files make one sample, and how the publisher's files become its labels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,8 +77,8 @@ def _from_mask(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
 def _from_masks(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     """One file per nucleus (BBBC038): painted from large to small, so none hides a smaller one.
 
-    Numbers follow the order of `paths`. A nucleus that was annotated twice, pixel for pixel, keeps
-    one of its numbers.
+    Numbers follow the order of `paths`. A nucleus that was annotated twice, pixel for pixel, has
+    one number.
     """
     pixels = []  # flat indices: hundreds of full-size masks would not fit in memory
     for path in paths:
@@ -102,7 +102,7 @@ def _from_masks(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
 def _from_red(paths: Sequence[Path], shape: Shape, options: Options) -> Truth:
     """Pieces of equal value in the red channel (BBBC039), 8-connected.
 
-    The values only tell touching nuclei apart: nuclei that do not touch may share one.
+    The values only tell touching nuclei apart; nuclei that do not touch may share a value.
     """
     from skimage.measure import label
 

@@ -37,11 +37,7 @@ class WeightedBCE(Loss):
     """
 
     def __init__(
-        self,
-        *,
-        cell_weight: float = 1.0,
-        background_weight: float = 1.0,
-        mean_over: str = "pixels",
+        self, *, cell_weight: float = 1.0, background_weight: float = 1.0, mean_over: str = "pixels"
     ) -> None:
         super().__init__()
         if mean_over not in MEANS:

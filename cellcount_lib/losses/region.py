@@ -63,12 +63,7 @@ class Tversky(Loss):
     """
 
     def __init__(
-        self,
-        *,
-        alpha: float = 0.7,
-        beta: float = 0.3,
-        smooth: float = 1e-6,
-        over: str = "batch",
+        self, *, alpha: float = 0.7, beta: float = 0.3, smooth: float = 1e-6, over: str = "batch"
     ) -> None:
         super().__init__()
         if over not in REGIONS:

@@ -25,13 +25,7 @@ from cellcount_lib.models.resunet import ResUnet
 from cellcount_lib.models.unet import Unet
 from cellcount_lib.registry import Registry
 
-__all__ = [
-    "MODELS",
-    "ModelConfig",
-    "SegmentationModel",
-    "build",
-    "from_config",
-]
+__all__ = ["MODELS", "ModelConfig", "SegmentationModel", "build", "from_config"]
 
 MODELS: Registry[Callable[[ModelConfig], SegmentationModel]] = Registry(
     "model",

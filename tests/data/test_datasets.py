@@ -547,7 +547,7 @@ def break_folder(how: str, folder: Path) -> None:
         ("no label", "row 2 has no path"),
         ("same id", "expected different ids, found again a"),
         ("split", "found 'fold1' for a"),
-        ("cells", "row 2 has another number"),
+        ("cells", "row 2 has more or fewer"),
         ("no rows", "at least one row"),
         ("encoding", "expected a table in UTF-8"),
         ("number", "expected a number in 'pixel_size_um', found '0.3um' for a"),

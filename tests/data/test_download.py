@@ -21,9 +21,10 @@ import numpy as np
 import pytest
 
 from cellcount_lib.data.datasets import load
-from cellcount_lib.data.download import catalogue, download, present, verify
+from cellcount_lib.data.download import download, present, verify
 from cellcount_lib.data.fetch import store, transfer
 from cellcount_lib.data.fetch.extract import extract
+from cellcount_lib.data.manifest import manifest
 from cellcount_lib.errors import DataError, InputError
 from tests.data import archives
 from tests.data.server import Resource, Server
@@ -186,7 +187,7 @@ def test_dropped_connections_are_resumed_within_one_command(get):
     first, second = f"bytes={10 * STEP}-", f"bytes={25 * STEP}-"
     assert asked == [None, first, second, second]
     assert {a.if_range for a in server.asked if a.range} == {'"first"'}
-    assert get.heard(f"going on at {25 * STEP:,} bytes")
+    assert get.heard(f"continuing at {25 * STEP:,} bytes")
 
 
 def test_progress_bar_counts_the_bytes_that_came_before(get, capsys):
@@ -205,7 +206,7 @@ def test_attempts_without_progress_end_and_the_next_command_goes_on(get):
     with Server({"/tiny.zip": Resource(ARCHIVE, drops=[20 * STEP, 0, 0, 0, 0, 0])}) as server:
         with pytest.raises(DataError, match="gave up after 3 attempts without progress") as caught:
             get(server.url)
-        assert "run the same command to go on" in str(caught.value)
+        assert "run the same command to continue" in str(caught.value)
         assert len([a for a in server.asked if a.path == "/tiny.zip"]) == 3
         assert not get.folder.exists()
         assert get.part.read_bytes() == ARCHIVE[: 20 * STEP]
@@ -695,14 +696,15 @@ def test_damaged_records_say_what_to_do(here, record, content):
         load("tiny", root=here.root)
 
 
-def test_catalogue_and_present(here):
-    rows = {row.name: row for row in catalogue(here.root)}
-    assert rows["fnc-v1"].checksum == "recorded"
-    assert rows["fnc-v1"].download_mb == 414
-    assert rows["bbbc039"].checksum == "published"
-    assert rows["tiny"].state == "ready"
-    assert rows["simulated"].state.startswith("ready")
-    assert present(here.root)["vgg-cells"] == "not here: cellcount download vgg-cells"
+def test_what_is_known_of_a_dataset_and_where_it_is(here):
+    assert manifest("fnc-v1").checksum == "recorded"
+    assert manifest("fnc-v1").download_mb == 414
+    assert manifest("bbbc039").checksum == "published"
+    assert manifest("simulated").checksum == ""
+    states = present(here.root)
+    assert states["tiny"] == "ready"
+    assert states["simulated"].startswith("ready")
+    assert states["vgg-cells"] == "not here: cellcount download vgg-cells"
 
 
 def test_fingerprint_of_a_download_follows_the_archive(here, tmp_path):
@@ -754,7 +756,7 @@ def test_killed_in_the_middle_and_resumed(get, tmp_path, path):
             (f"bytes={came}-", '"first"', 206)
         ]
     assert done.stdout.strip() == str(get.folder)
-    assert f"going on at {came:,} bytes" in done.stderr
+    assert f"continuing at {came:,} bytes" in done.stderr
     assert_complete(get.root)
 
 
@@ -836,7 +838,7 @@ def test_the_command(get, tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, str(get.folder))
     checked = run("tiny", "--verify", "--root", str(get.root), cwd=tmp_path)
     assert checked.returncode == 0
-    assert f"{len(FILES) + 1} files are as they were downloaded" in checked.stderr
+    assert f"{len(FILES) + 1} files are unchanged since the download" in checked.stderr
     (get.folder / "images" / "a.png").write_bytes(b"")
     checked = run("tiny", "--verify", "--root", str(get.root), cwd=tmp_path)
     assert checked.returncode == 1
@@ -882,12 +884,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     assert done.stdout.strip() == ""
 
 
-def test_an_item_survives_the_index(here):
+def test_a_source_survives_the_index(here):
     """What is stored and read back is what the scan found."""
-    from cellcount_lib.data import manifest
     from cellcount_lib.data.layouts import scan
 
-    info = manifest.manifest("tiny")
+    info = manifest("tiny")
     stored, sums = store.stored_sources(here.folder, info)
     assert stored == scan(here.folder, info)
     assert sums == [SUM]

@@ -1,4 +1,4 @@
-"""The archives a dataset comes in: where they are, and whether they are the right ones."""
+"""The archives of a dataset: where they are, and whether they are the right ones."""
 
 import datetime
 import os
@@ -29,7 +29,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The archives of one dataset: its manifest, the data root, the folder of what comes in."""
+    """The archives of one dataset; `base` is the data root, `incoming` where downloads go."""
 
     info: Manifest
     base: Path
@@ -37,12 +37,7 @@ class Shelf:
     say: Say
 
     def get(
-        self,
-        file: RemoteFile,
-        *,
-        mirror: str | Path | None,
-        progress: bool | None,
-        patience: Patience,
+        self, file: RemoteFile, mirror: str | Path | None, progress: bool | None, patience: Patience
     ) -> Archive:
         """Find or download a file and check it."""
         target = self.incoming / file.name
@@ -64,27 +59,22 @@ class Shelf:
             self.say(f"{file.name} from {urls[0]}")
             # A zip archive is not larger than what is in it.
             limit = file.size or self.info.unpacked_mb * 1_000_000
-            path, source = (
-                target,
-                fetch(
-                    urls, target, limit=limit, say=self.say, progress=progress, patience=patience
-                ),
-            )
+            path, source = target, fetch(urls, target, limit, self.say, progress, patience)
         return Archive(file, path, source, self._check(file, path))
 
     def _check(self, file: RemoteFile, path: Path) -> str:
         """Return the SHA-256 of a file if it is the published one, or the one seen before."""
         import pooch
 
-        found: str = pooch.file_hash(str(path))
+        seen: str = pooch.file_hash(str(path))
         before = recorded(self.base, self.info).get(file.name, {})
         expected = file.sha256 or before.get("sha256")
         if expected is None:
             self.say(
                 f"{file.name}: no checksum is published, so it was not verified against one; "
-                f"recording the one seen: {found}"
+                f"recording the one seen: {seen}"
             )
-        elif found != expected:
+        elif seen != expected:
             size, path = path.stat().st_size, self.set_aside(path)
             todo = "run the command again, or use another mirror"
             if not file.sha256:
@@ -92,13 +82,13 @@ class Shelf:
                 todo = f"if the publisher replaced the file, remove {note} and try again"
             whose = "published" if file.sha256 else f"of the file seen on {before['date']}"
             raise DataError(
-                f"{file.name}: SHA-256 {expected} expected ({whose}), {found} found in "
+                f"{file.name}: SHA-256 {expected} expected ({whose}), {seen} found in "
                 f"{size:,} bytes, kept as {path}; {todo}"
             )
-        return found
+        return seen
 
     def set_aside(self, path: Path) -> Path:
-        """Keep a downloaded file that is not what it should be out of the way of the next try."""
+        """Move a downloaded file that is not what it should be out of the way of the next try."""
         if path.parent != self.incoming:  # in a mirror: not ours
             return path
         aside = path.with_name(f"{path.name}.unexpected")
@@ -107,7 +97,7 @@ class Shelf:
 
 
 def as_folder(mirror: str | Path) -> Path | None:
-    """Return the folder that a mirror is, None if it is an http(s) address."""
+    """Return the folder of a mirror, or None if the mirror is an http(s) address."""
     parsed = urlsplit(str(mirror))
     if parsed.scheme in ("http", "https"):
         return None
@@ -119,7 +109,7 @@ def as_folder(mirror: str | Path) -> Path | None:
 
 
 def records(base: Path, info: Manifest) -> Path:
-    """Return where the checksums of archives that publish none are kept."""
+    """Return the file of the checksums that were seen because none are published."""
     return base / ".checksums" / f"{info.name}.json"
 
 
@@ -130,7 +120,7 @@ def recorded(base: Path, info: Manifest) -> dict[str, Any]:
 
 
 def record(base: Path, info: Manifest, archives: Sequence[Archive]) -> None:
-    """Keep the checksums of archives that publish none, outside the dataset, for the next time."""
+    """Keep the checksums that are not published, outside the dataset, for the next time."""
     known = recorded(base, info)
     date = datetime.date.today().isoformat()
     new = {

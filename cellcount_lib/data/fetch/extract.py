@@ -1,8 +1,8 @@
 """Unpack a zip archive from the internet without trusting it.
 
-Checked before anything is written: no path outside the target, no absolute path, no link, no
-device, no encrypted member, a bound on the number of members and on their total size. Checked while
-writing: no member larger than it says, no two at the same place, the CRC of each.
+Checked before anything is written: no path leads out of the target, nothing is absolute, a link, a
+device or encrypted, and the number of members and their total size have a limit. Checked while
+writing: no member is larger than it says, no two go to the same place, and every CRC is right.
 """
 
 import hashlib
@@ -32,21 +32,10 @@ class _Member:
 
 
 def extract(archive: Path, target: Path, *, most_bytes: int) -> dict[str, str]:
-    """Unpack `archive` into the folder `target`.
+    """Unpack `archive` into the folder `target`; return the SHA-256 of every file by its path.
 
-    Parameters
-    ----------
-    archive : Path
-    target : Path
-        Made if needed; files that are there already are never overwritten.
-    most_bytes : int
-        Largest allowed sum of the unpacked sizes.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 of every file written, by its path relative to `target`. What operating systems add
-        to archives (``__MACOSX``, ``.DS_Store``) is left out.
+    Existing files are never overwritten. What operating systems add to archives (``__MACOSX``,
+    ``.DS_Store``) is left out. Unpacked, the archive may have `most_bytes` in all.
     """
     try:
         with zipfile.ZipFile(archive) as opened:

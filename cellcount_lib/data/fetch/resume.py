@@ -1,8 +1,8 @@
-"""The part file of an interrupted transfer, and one request that goes on with it.
+"""The part file of an interrupted transfer, and one request that continues it.
 
-The bytes lie in ``NAME.part``, what the server said of the file in ``NAME.part.json``. A request
-asks for the rest with ``Range`` and, through ``If-Range``, only if the file is still the same one
-(RFC 9110, 13.1.5 and 14.2). A server without ``Range`` sends the whole file again.
+The bytes are in ``NAME.part``, what the server said about the file is in ``NAME.part.json``. A
+request asks for the rest with ``Range``, and through ``If-Range`` only if the file is still the
+same (RFC 9110, 13.1.5 and 14.2). A server that does not know ``Range`` sends the whole file again.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Seen:
-    """What the server said of the file whose first bytes are in the part file."""
+    """What the server said about the file whose first bytes are in the part file."""
 
     url: str
     etag: str | None = None
@@ -42,9 +42,9 @@ class StartAgainError(Exception):
 
 
 class Transfer:
-    """One request: decides from the answer's headers where its bytes belong, then takes them.
+    """One request: the headers of the answer decide where its bytes belong.
 
-    Given to pooch both as the file to write to and as the hook that sees the answer first.
+    pooch gets it twice: as the file to write to, and as the hook that sees the answer first.
     """
 
     def __init__(self, part: Path, seen: Seen, limit: int, say: Say, progress: bool | None):
@@ -56,7 +56,7 @@ class Transfer:
         self.bar: tqdm | None = None
 
     def headers(self) -> dict[str, str]:
-        """Ask for what is missing, if the file is still the same."""
+        """Return the headers that ask for the rest, if the file is still the same."""
         # Any content encoding would make byte ranges meaningless.
         asked = {"Accept-Encoding": "identity"}
         if self.offset:
@@ -66,14 +66,14 @@ class Transfer:
         return asked
 
     def on_response(self, response: Any, *args: Any, **kwargs: Any) -> None:
-        """Place the coming bytes; called by requests before pooch reads the body."""
+        """Decide where the bytes go; requests calls this before pooch reads the body."""
         if response.status_code not in (200, 206):
             return
         etag = response.headers.get("ETag")
         length = response.headers.get("Content-Length")
         if response.status_code == 206:
             self._check_range(response.headers.get("Content-Range", ""), etag)
-            self.say(f"{self.part.stem}: going on at {self.offset:,} bytes")
+            self.say(f"{self.part.stem}: continuing at {self.offset:,} bytes")
         elif self.offset:
             changed = etag is not None and self.seen.etag is not None and etag != self.seen.etag
             why = "the file on the server has changed" if changed else "the server cannot resume"
@@ -114,7 +114,7 @@ class Transfer:
             raise StartAgainError("the file on the server has changed")
 
     def write(self, chunk: bytes) -> None:
-        """Take bytes from pooch."""
+        """Write the bytes that pooch hands over."""
         assert self.file is not None
         assert self.bar is not None
         if self.position + len(chunk) > self.limit:
@@ -124,7 +124,7 @@ class Transfer:
         self.bar.update(len(chunk))
 
     def flush(self) -> None:
-        """Hand the bytes to the operating system, where they outlive this process."""
+        """Hand the bytes to the operating system, so that they outlive this process."""
         if self.file is not None:
             self.file.flush()
 
@@ -137,12 +137,12 @@ class Transfer:
 
 
 def state_file(part: Path) -> Path:
-    """Return where is written what the server said of the part file."""
+    """Return the file that holds what the server said about the part file."""
     return part.with_name(part.name + ".json")
 
 
 def load_state(part: Path, url: str) -> Seen:
-    """Return what is known of the part file; without that it is worthless and removed."""
+    """Return what is known about the part file; if nothing is, it is useless and removed."""
     seen = _read_state(part)
     if seen is not None and seen.url == url and part.exists():
         return seen
@@ -151,7 +151,7 @@ def load_state(part: Path, url: str) -> Seen:
 
 
 def begun_at(part: Path) -> str | None:
-    """Return the address that the bytes in the part file came from."""
+    """Return the address from which the bytes in the part file came."""
     seen = _read_state(part)
     return seen.url if seen is not None and part.exists() else None
 

@@ -1,4 +1,4 @@
-"""How a downloaded dataset lies on disk, and how to tell that it is complete and unchanged.
+"""How a downloaded dataset is stored, and how to tell that it is complete and unchanged.
 
 ::
 
@@ -6,10 +6,10 @@
     ROOT/fnc-v1/index.json       the samples, as the layout's scan found them
     ROOT/fnc-v1/files.sha256     checksum of every file; `sha256sum -c files.sha256` checks it too
     ROOT/fnc-v1/...              the publisher's files
-    ROOT/.checksums/fnc-v1.json  checksums that were seen of archives that publish none
+    ROOT/.checksums/fnc-v1.json  checksums seen at the first download, if none are published
     ROOT/.incoming/              unfinished downloads
 
-A dataset folder is moved to its place in one step when all of it is there.
+A dataset folder is moved to its place in one step, once it is complete.
 """
 
 import json
@@ -33,7 +33,7 @@ def data_root(root: str | Path | None = None) -> Path:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a dataset folder is there; it is then complete."""
+    """Tell whether a dataset folder exists; if it does, it is complete."""
     return (folder / RECEIPT).is_file()
 
 
@@ -48,7 +48,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: expected what the download wrote there, found {error}; "
+            f"{path}: expected the file that the download wrote, found {error}; "
             f"remove {path.parent} and download again"
         ) from error
 
@@ -85,9 +85,9 @@ def write_records(
 def stored_sources(
     folder: Path, manifest: Manifest
 ) -> tuple[Sequence[SampleSource], Sequence[str]]:
-    """Return the samples of a downloaded dataset, and the checksums of the archives it came from.
+    """Return the samples of a downloaded dataset, and the checksums of its archives.
 
-    The index that the download wrote is used while the manifest still decides the same things;
+    The index that the download wrote is used as long as the manifest has the same identity;
     otherwise (another seed, a new version) the folder is scanned again.
     """
     from cellcount_lib.data.layouts import VERSION, scan

@@ -1,8 +1,8 @@
-"""Fetch one file over HTTP, and go on where an interrupted transfer stopped.
+"""Fetch one file over HTTP; an interrupted transfer continues where it stopped.
 
-The transfer itself is pooch's ``HTTPDownloader`` (streaming, time-outs, redirects). What pooch
-lacks is added here and in `cellcount_lib.data.fetch.resume`: another attempt, of this process or
-of a later one, asks only for the bytes that are missing.
+The transfer itself is pooch's ``HTTPDownloader`` (streaming, time-outs, redirects). This module and
+`cellcount_lib.data.fetch.resume` add what pooch lacks: a further attempt, by this process or by a
+later one, asks only for the missing bytes.
 """
 
 import contextlib
@@ -26,16 +26,17 @@ from cellcount_lib.errors import DataError
 
 TRY_AGAIN = (429, 500, 502, 503, 504)
 LONGEST_PAUSE = 60.0
-CHUNK = 8192  # bytes; of a chunk that the connection broke in, nothing is kept
+CHUNK = 8192  # bytes; a chunk in which the connection breaks is lost
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to bear with a server.
+    """How long to put up with a server.
 
-    ``attempts`` in a row that bring nothing new end the transfer; the pause before the second one
-    is ``pause`` seconds and doubles each time, or what the server asks for with Retry-After (at
-    most a minute). ``timeout`` is the longest silence of the server, in seconds.
+    After ``attempts`` in a row that bring nothing new the transfer ends. The pause before the
+    second one is ``pause`` seconds and doubles each time, unless the server asks for another one
+    with Retry-After (at most a minute). ``timeout`` is the longest silence of the server, in
+    seconds.
     """
 
     attempts: int = 5
@@ -50,7 +51,6 @@ class _NotThereError(Exception):
 def fetch(
     urls: Sequence[str],
     target: Path,
-    *,
     limit: int,
     say: Say,
     progress: bool | None = None,
@@ -61,15 +61,13 @@ def fetch(
     Parameters
     ----------
     urls : sequence of str
-        Addresses to try in turn while the answer is "no such file".
+        Addresses to try in turn as long as the answer is "no such file".
     target : Path
-        On success the file; until then ``target`` + ``.part`` and ``.part.json``.
+        Until the file is complete, ``target`` + ``.part`` and ``.part.json`` hold what came.
     limit : int
         Largest allowed number of bytes.
-    say : callable
-        Told in one line what a person waiting would want to know.
-    progress : bool, optional
-        Show a progress bar; by default if standard error is a terminal.
+    say, progress
+        See `cellcount_lib.data.download.download`.
     """
     begun = begun_at(target.with_name(target.name + ".part"))
     for url in sorted(urls, key=lambda url: url != begun):
@@ -123,7 +121,7 @@ def _fetch(
         if idle >= patience.attempts:
             raise DataError(
                 f"{url}: gave up after {idle} attempts without progress: {problem}. What came is "
-                "kept; run the same command to go on, or name a mirror with --mirror"
+                "kept; run the same command to continue, or name a mirror with --mirror"
             )
         pause = min(patience.pause * 2 ** max(idle - 1, 0) if wait is None else wait, LONGEST_PAUSE)
         say(f"{target.name}: {problem}; trying again in {pause:.3g} s")
@@ -152,9 +150,9 @@ def _judge(error: Any, url: str, part: Path) -> tuple[str, float | None]:
     status, reason = error.response.status_code, error.response.reason
     if status in (404, 410):
         raise _NotThereError from error
-    if status == 416:  # the part is longer than the file: it is of another one
+    if status == 416:  # the part is longer than the file: it belongs to another one
         part.unlink(missing_ok=True)
-        return "what came before does not fit the file; starting again from the beginning", 0.0
+        return "the part does not fit the file; starting again from the beginning", 0.0
     if status not in TRY_AGAIN:
         raise DataError(f"{url}: the server answered {status} {reason}") from error
     return f"the server answered {status} {reason}", _retry_after(error.response)

@@ -1,1 +1,1 @@
-"""What the simulator is made of: strokes, cells, the population, the styles, the calibration."""
+"""What the simulator draws with: strokes, cells, scenery, the population, nuclei, SIMCEP."""

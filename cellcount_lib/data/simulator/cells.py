@@ -1,7 +1,7 @@
 """A cell of the simulator: how bright it is where, and which pixels a person would mark.
 
-A cell is a soma of irregular outline with a tapering halo, filled smoothly ("shaded") or with
-puncta ("dotted"), with processes that leave it; the vocabulary is that of S0's challenges.
+A cell is a soma with an irregular outline and a tapering halo, filled smoothly ("shaded") or with
+puncta ("dotted"), and with processes that leave it; the words are those of S0's challenges.
 """
 
 from dataclasses import dataclass
@@ -30,30 +30,14 @@ CORE = 4.0
 
 @dataclass(frozen=True)
 class CellLook:
-    """How a cell looks, apart from its size.
+    """How a cell looks, apart from its size."""
 
-    Attributes
-    ----------
-    peak : float
-        Brightness of the middle, in grey levels above the background.
-    dotted : float
-        0 is a smooth soma, 1 is puncta only.
-    sharpness : float
-        How steeply the brightness falls at the outline: 1 out of focus, 3 in focus.
-    elongation : float
-        Length over width.
-    hole : float
-        Depth of the dark nucleus, 0 to 1.
-    processes : int
-        Number of dendrites that are bright enough to see.
-    """
-
-    peak: float
-    dotted: float
-    sharpness: float
-    elongation: float
-    hole: float
-    processes: int
+    peak: float  # brightness of the middle, in grey levels above the background
+    dotted: float  # 0 is a smooth soma, 1 is puncta only
+    sharpness: float  # how steeply the brightness falls at the outline: 1 out of focus, 3 in focus
+    elongation: float  # length over width
+    hole: float  # depth of the dark nucleus, 0 to 1
+    processes: int  # number of dendrites that are bright enough to see
 
 
 @dataclass(frozen=True)
@@ -81,15 +65,7 @@ def draw_look(rng: Generator, peak: float) -> CellLook:
 
 
 def draw_body(rng: Generator, centre: tuple[float, float], area: float, look: CellLook) -> Body:
-    """Draw one cell whose outline encloses about `area` pixels.
-
-    Parameters
-    ----------
-    centre : (float, float)
-        Row and column in the picture.
-    area : float
-        Pixels inside the outline.
-    """
+    """Draw one cell at (row, column) whose outline encloses about `area` pixels."""
     radius = float(np.sqrt(area / np.pi))
     reach = radius * np.sqrt(look.elongation) * 2.6 + 6
     side = 2 * int(np.ceil(reach)) + 1
@@ -170,7 +146,7 @@ def exact_outline(shape: Field, area: int) -> NDArray[np.bool_]:
 
 
 def hasty_outline(rng: Generator, light: Field, shape: Field, area: int) -> NDArray[np.bool_]:
-    """Return what blur and a threshold mark, of the same area: ragged, and pulled towards puncta.
+    """Return what a blur and a threshold mark, with the same area: ragged, drawn towards puncta.
 
     S3: the drafts of the semi-automatic labels come from a Gaussian blur and a threshold.
     """

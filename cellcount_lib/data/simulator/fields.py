@@ -54,7 +54,7 @@ class Patch:
     def slices(
         self, shape: tuple[int, int]
     ) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-        """Return where the patch lies in a picture, and which part of it; None if outside."""
+        """Return where the patch lies in a picture, and which part of it does; None if outside."""
         height, width = self.values.shape
         top, left = max(self.row, 0), max(self.column, 0)
         bottom, right = min(self.row + height, shape[0]), min(self.column + width, shape[1])
@@ -103,14 +103,8 @@ def radial(
 def sprinkle(rng: Generator, density: Field, n: int, *, spot: float, spread: float = 0.7) -> Field:
     """Draw `n` round puncta where `density` is high; a punctum of strength 1 has a peak of about 1.
 
-    Parameters
-    ----------
-    density : ndarray of float32, shape (H, W)
-        Not negative; not all zero unless `n` is 0.
-    spot : float
-        Standard deviation of a punctum in pixels.
-    spread : float
-        Standard deviation of the logarithm of the strengths.
+    `spot` is the standard deviation of a punctum in pixels, `spread` that of the logarithm of the
+    strengths.
     """
     out = np.zeros(density.shape, np.float32)
     total = np.cumsum(density, dtype=np.float64)

@@ -1,7 +1,7 @@
 """Simulated pictures in the manner of the yellow Fluorescent Neuronal Cells (S0, S3).
 
 A picture is drawn from back to front: tissue, filaments and stripes, marked cells and clumps, cells
-that nobody marked, artifacts; then the camera turns light into 8-bit colour.
+that nobody marked, artifacts. Then the camera turns light into 8-bit colour.
 """
 
 from typing import Any
@@ -97,7 +97,7 @@ def draw_cells(
         peak = float(np.clip(rng.lognormal(5.22 + brightness, 0.45), 22, 700))
         bodies = _bodies(rng, centre, area, several, peak)
         drawn += _mark(rng, light, labels, structures, bodies, area, manual=place.manual)
-    # cells that took up little of the tracer: like marked ones but dim, and left out by the experts
+    # cells that took up little tracer: like marked ones, but dim, and not marked by the experts
     n_dim = rng.poisson((5.5 + 0.55 * n_objects) * min(1, share + 0.1 * (n_objects > 0)))
     # marked cells, dimmer than most, that the semi-automatic labels do not have
     n_missed = 0 if place.manual else rng.poisson(MISSED * n_objects)

@@ -1,8 +1,8 @@
 """Simulated nuclei: the four faces of the out-of-sample set of S1, in grey.
 
-S1 shows the pictures of S-BSST265 on which a network for neurons is tried out under four headings:
-medium-sized and sharp, small, uneven in texture and filling, overcrowded. Sizes, brightness and
-haze follow published pictures of that set and of BBBC038. The labels are exact.
+S1 tries a network for neurons on pictures of S-BSST265 and shows them under four headings: medium
+and sharp, small, uneven in texture and filling, overcrowded. Sizes, brightness and haze follow
+published pictures of that set and of BBBC038. The labels are exact.
 """
 
 from dataclasses import dataclass
@@ -18,42 +18,18 @@ from cellcount_lib.data.simulator.fields import Field, radial, smooth_field, ups
 
 @dataclass(frozen=True)
 class Face:
-    """How one kind of picture looks; pairs are the ends of a range, one value is drawn per picture.
+    """How one kind of picture looks; of a pair, a value between its ends is drawn per picture."""
 
-    Attributes
-    ----------
-    radius : (float, float)
-        Mean radius of the nuclei in pixels.
-    varied : float
-        Standard deviation of the logarithm of the radii within a picture.
-    cover : (float, float)
-        Sum of the areas of the nuclei over the area of the picture.
-    clumped : float
-        Probability that a nucleus is put next to one that is there already.
-    closest : float
-        Smallest distance of two centres over the sum of their radii: 1 is touching.
-    brightness : (float, float)
-        Grey levels of a nucleus above the background.
-    uneven : float
-        Standard deviation of the logarithm of the brightness between nuclei.
-    texture : float
-        Relative standard deviation of the brightness within a nucleus.
-    blurred : float
-        Share of nuclei out of focus.
-    haze : float
-        Light of the nuclei that is spread over their surroundings.
-    """
-
-    radius: tuple[float, float]
-    varied: float
-    cover: tuple[float, float]
-    clumped: float
-    closest: float
-    brightness: tuple[float, float]
-    uneven: float
-    texture: float
-    blurred: float
-    haze: float
+    radius: tuple[float, float]  # mean radius of the nuclei in pixels
+    varied: float  # standard deviation of the logarithm of the radii within a picture
+    cover: tuple[float, float]  # sum of the areas of the nuclei over the area of the picture
+    clumped: float  # probability that a nucleus is put next to one that is there already
+    closest: float  # smallest distance of two centres over the sum of their radii; 1 is touching
+    brightness: tuple[float, float]  # grey levels of a nucleus above the background
+    uneven: float  # standard deviation of the logarithm of the brightness between nuclei
+    texture: float  # relative standard deviation of the brightness within a nucleus
+    blurred: float  # share of nuclei out of focus
+    haze: float  # light of the nuclei that is spread over their surroundings
 
 
 LOOKS = {
@@ -77,11 +53,7 @@ def draw_nuclei(
     light = np.zeros(size, np.float32)
     labels, structures = draw_all(rng, light, centres, radii, look)
     image = grey_camera(rng, light, background=float(rng.uniform(4, 22)), haze=look.haze)
-    meta = {
-        "labelling": "exact",
-        "n_cells_drawn": len(structures),
-        "structures": structures,
-    }
+    meta = {"labelling": "exact", "n_cells_drawn": len(structures), "structures": structures}
     return image, labels, meta
 
 
@@ -94,7 +66,7 @@ def place_nuclei(
     closest: float,
     attempts: int = 40,
 ) -> NDArray[np.float64]:
-    """Find centres, (N, 2), that keep `closest` x (sum of radii) apart; the first is always placed.
+    """Find centres, (N, 2), at least `closest` x (sum of radii) apart.
 
     A nucleus that finds no place after so many attempts is left out: its row is NaN.
     """
@@ -131,9 +103,9 @@ def draw_all(
 ) -> tuple[NDArray[np.int32], list[dict[str, Any]]]:
     """Add the nuclei to the picture; return their labels and boxes.
 
-    Where nuclei overlap it is somewhat brighter than the brighter one (the cube root of the sum of
-    cubes: nuclei push each other aside more than they lie on top of each other), and the label
-    goes to the nucleus that the pixel lies deeper in.
+    Where two nuclei overlap, the picture is a little brighter than the brighter one: the cube root
+    of the sum of cubes, because nuclei push each other aside more than they lie on top of each
+    other. The label goes to the nucleus in which the pixel lies deeper.
     """
     height, width = light.shape
     brightness = rng.uniform(*look.brightness)
@@ -173,7 +145,7 @@ def draw_all(
 def _keep_visible(
     labels: NDArray[np.int32], radii: NDArray[np.float64]
 ) -> tuple[NDArray[np.int32], list[dict[str, Any]]]:
-    """Drop what an overlap or the frame left less than a tenth of; number the rest from 1."""
+    """Drop nuclei of which less than a tenth is visible; number the others from 1."""
     areas = np.bincount(labels.ravel(), minlength=len(radii) + 1)
     enough = areas >= np.concatenate([[1], np.maximum(0.1 * np.pi * radii**2, 12)])
     enough[0] = False

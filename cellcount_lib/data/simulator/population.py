@@ -1,4 +1,4 @@
-"""How many cells, how large, how bright the background: the published figures as distributions.
+"""How many cells, how large, on how bright a background: published figures as distributions.
 
 The dataset of 283 pictures is drawn by strata: picture i takes rank pi(i) of 283 in each
 distribution, pi a permutation that depends on the seed alone. The population then follows the
@@ -33,7 +33,7 @@ LARGEST = 4.0
 
 @dataclass(frozen=True)
 class Stratum:
-    """What the place of a picture in the population decides; ranks are in (0, 1)."""
+    """What the place of a picture in the population decides; ranks lie between 0 and 1."""
 
     count: int
     manual: bool

@@ -1,4 +1,4 @@
-"""All of a picture of neurons but the cells: tissue, filaments, artifacts, and the camera."""
+"""Everything in a picture of neurons except the cells: tissue, filaments, artifacts, the camera."""
 
 from typing import Any
 
@@ -7,14 +7,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.data.simulator.fields import (
-    Field,
-    Patch,
-    smooth_field,
-    sprinkle,
-    stroke,
-    walk,
-)
+from cellcount_lib.data.simulator.fields import Field, Patch, smooth_field, sprinkle, stroke, walk
 from cellcount_lib.data.simulator.population import Stratum
 
 Structures = list[dict[str, Any]]
@@ -46,22 +39,13 @@ def draw_filaments(rng: Generator, light: Field, structures: Structures, n: int)
     """Thin beaded curves that cross the picture, dim."""
     for _ in range(n):
         start = tuple(rng.uniform(0, light.shape))
-        points = walk(
-            rng,
-            start,
-            rng.uniform(0, 2 * np.pi),
-            rng.uniform(60, 420),
-            wander=rng.uniform(0.01, 0.06),
-        )
+        heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(60, 420)
+        points = walk(rng, start, heading, length, wander=rng.uniform(0.01, 0.06))
         strength = rng.lognormal(1.9, 0.6) * np.ones(len(points))
         beads = ndimage.gaussian_filter1d(rng.random(len(points)) < 0.06, 2.0, output=float)
         strength *= 0.35 + 6 * beads
-        place_patch(
-            stroke(points, strength, width=float(rng.uniform(1.0, 2.2))),
-            light,
-            structures,
-            "filament",
-        )
+        patch = stroke(points, strength, width=float(rng.uniform(1.0, 2.2)))
+        place_patch(patch, light, structures, "filament")
 
 
 def draw_stripe(rng: Generator, light: Field, structures: Structures) -> None:
@@ -73,9 +57,8 @@ def draw_stripe(rng: Generator, light: Field, structures: Structures) -> None:
     points = walk(rng, tuple(start), heading, length, wander=0.006)
     fade = np.sin(np.linspace(0.15, np.pi - 0.15, len(points)))
     strength = rng.uniform(12, 60) * fade * (1 + 0.3 * rng.standard_normal(len(points)))
-    place_patch(
-        stroke(points, strength, width=float(rng.uniform(6, 16))), light, structures, "stripe"
-    )
+    patch = stroke(points, strength, width=float(rng.uniform(6, 16)))
+    place_patch(patch, light, structures, "stripe")
 
 
 def draw_small_artifact(rng: Generator, light: Field, structures: Structures) -> None:
@@ -83,12 +66,8 @@ def draw_small_artifact(rng: Generator, light: Field, structures: Structures) ->
     spot = rng.uniform(0, light.shape)
     points = walk(rng, tuple(spot), rng.uniform(0, 2 * np.pi), rng.uniform(1, 7), wander=0.2)
     strength = np.full(len(points), rng.lognormal(3.6, 0.8))
-    place_patch(
-        stroke(points, strength, width=float(rng.uniform(0.8, 2.0))),
-        light,
-        structures,
-        "artifact-small",
-    )
+    patch = stroke(points, strength, width=float(rng.uniform(0.8, 2.0)))
+    place_patch(patch, light, structures, "artifact-small")
 
 
 def draw_big_artifact(rng: Generator, light: Field, structures: Structures, place: Stratum) -> None:
@@ -129,9 +108,9 @@ def draw_big_artifact(rng: Generator, light: Field, structures: Structures, plac
 def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     """Turn light into 8-bit colour: saturation, noise, black level, and the colour of the dye.
 
-    Weak light is brown (green lies below its black level), strong light yellow, blue follows far
-    behind: curves read off published pictures. The noise of neighbouring pixels is correlated, as
-    after the interpolation of a colour mosaic.
+    Weak light is brown (green lies below its black level), strong light is yellow, and blue follows
+    far behind; the curves are read off published pictures. The noise of neighbouring pixels is
+    correlated, as after the interpolation of a colour mosaic.
     """
     size = light.shape
     red = light / (1 + (light / 252) ** 4) ** 0.25
@@ -160,7 +139,7 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
 def place_patch(
     patch: Patch, light: Field, structures: Structures, kind: str, core: Any = None
 ) -> None:
-    """Add a patch and note the box of its core, or of what is above a third of its peak."""
+    """Add a patch and note the box of its core, which is else what exceeds a third of its peak."""
     patch.add_to(light)
     if core is None:
         core = patch.values > patch.values.max() / 3
