@@ -5,9 +5,9 @@
 >>> loss(torch.zeros(2, 1, 8, 8), torch.ones(2, 8, 8))  # 1 - 2 * 32 / (64 + 32)
 tensor(0.3333)
 
-`LOSSES` are the formulas, `PRESETS` their settings in the published experiments. **A preset takes
-the value that S1 prints; where S1 is silent, the one of the released code R23.** Where the two
-differ, R23's value has a preset of its own that ends in "-r23":
+`LOSSES` are the formulas, `PRESETS` their settings in the published experiments. **A preset has the
+value that S1 prints; where S1 gives none, that of the released code R23.** Where the two differ,
+R23's value has a preset of its own whose name ends in "-r23":
 
 ========================  =========================  ======================
 \\                         S1 (preset)                R23 (preset "-r23")
@@ -54,22 +54,6 @@ LOSSES: Registry[type[Loss]] = Registry(
     },
 )
 
-_BALANCED, _OVERCROWD, _CELLVIT, _CELLVIT_R23 = (
-    (0.3, 0.3, 0.4),
-    (0.2, 0.5, 0.3),
-    (0.5, 0.3, 0.5),
-    (0.5, 0.2, 0.5),
-)
-
-
-def _combined(weights: tuple[float, float, float]) -> tuple[str, dict[str, Any]]:
-    return "combined", dict(zip(("bce", "dice", "focal"), weights, strict=True))
-
-
-def _combinedft(weights: tuple[float, float, float]) -> tuple[str, dict[str, Any]]:
-    return "combinedft", dict(zip(("bce", "dice", "focal_tversky"), weights, strict=True))
-
-
 PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
     "loss",
     {
@@ -80,17 +64,17 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "dice": ("dice", {"smooth": 1e-6}),
         "focal": ("focal", {"gamma": 2.0}),
         "focal-tversky": ("focal-tversky", {"gamma": 2.0, "alpha": 0.7, "beta": 0.3}),
-        "combined-balanced": _combined(_BALANCED),
-        "combined-overcrowd": _combined(_OVERCROWD),
-        "combined-cellvit": _combined(_CELLVIT),
-        "combinedft-balanced": _combinedft(_BALANCED),
-        "combinedft-overcrowd": _combinedft(_OVERCROWD),
-        "combinedft-cellvit": _combinedft(_CELLVIT),
+        "combined-balanced": ("combined", {"bce": 0.3, "dice": 0.3, "focal": 0.4}),
+        "combined-overcrowd": ("combined", {"bce": 0.2, "dice": 0.5, "focal": 0.3}),
+        "combined-cellvit": ("combined", {"bce": 0.5, "dice": 0.3, "focal": 0.5}),
+        "combinedft-balanced": ("combinedft", {"bce": 0.3, "dice": 0.3, "focal_tversky": 0.4}),
+        "combinedft-overcrowd": ("combinedft", {"bce": 0.2, "dice": 0.5, "focal_tversky": 0.3}),
+        "combinedft-cellvit": ("combinedft", {"bce": 0.5, "dice": 0.3, "focal_tversky": 0.5}),
         # The same where S1 and R23 differ.
         "dice-smooth-1": ("dice", {"smooth": 1.0}),
         "focal-tversky-r23": ("focal-tversky", {"gamma": 4 / 3, "alpha": 0.7, "beta": 0.3}),
-        "combined-cellvit-r23": _combined(_CELLVIT_R23),
-        "combinedft-cellvit-r23": _combinedft(_CELLVIT_R23),
+        "combined-cellvit-r23": ("combined", {"bce": 0.5, "dice": 0.2, "focal": 0.5}),
+        "combinedft-cellvit-r23": ("combinedft", {"bce": 0.5, "dice": 0.2, "focal_tversky": 0.5}),
         # S3, on top of the weight map: cells 1.5, background 1, as in S0 and R21 (S3 swaps them).
         "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
         # Other questions than "cell or not" (`formulations`): outlines of so many pixels.
@@ -98,7 +82,7 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "three-class-4": ("three-class", {"boundary_weight": 4.0}),
         "three-class-6": ("three-class", {"boundary_weight": 4.0}),
         "three-class-8": ("three-class", {"boundary_weight": 4.0}),
-        "boundary-4": _combined(_BALANCED),
+        "boundary-4": ("combined", {"bce": 0.3, "dice": 0.3, "focal": 0.4}),
     },
 )
 

@@ -13,8 +13,8 @@ def cell_logit(logits: Tensor) -> Tensor:
 
     Softmax over two channels is the sigmoid of their difference,
     exp(z1) / (exp(z0) + exp(z1)) = sigmoid(z1 - z0), so the FCN of S2 with its two maps trains
-    under the same losses as the networks of S3 with one. Of three channels (background, inside,
-    outline) the second is against the other two together.
+    under the same losses as the networks of S3 with one. If there are three channels (background,
+    inside, outline), the second competes with the other two together.
     """
     if logits.ndim != 4 or logits.shape[1] not in (1, 2, 3) or logits.numel() == 0:
         raise InputError(
@@ -33,13 +33,13 @@ class Loss(nn.Module):
 
     - `logits`: (N, 1, H, W), or (N, 2, H, W) with "cell" in the second channel;
     - `target`: (N, 1, H, W) or (N, H, W), bool, integer or floating point, 0 background, 1 cell;
-    - `weight`: the weight map, same shapes, multiplies the contribution of every pixel.
+    - `weight`: the weight map, of the same shape, multiplies the contribution of every pixel.
 
-    The result is one number, in float32 whatever the precision of the logits (float64 stays).
+    The result is one number in float32, whatever the precision of the logits (float64 is kept).
     Subclasses define `value` on prepared tensors of shape (N, 1, H, W).
     """
 
-    largest = 1.0  # value of a target
+    largest = 1.0  # largest value of a target
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return the loss, a tensor without dimensions."""
@@ -66,7 +66,7 @@ class Loss(nn.Module):
         return cell_logit(logits).sigmoid()
 
     def truth(self, target: Tensor) -> Tensor:
-        """Pixels that the network is to call "cell", bool: what metrics compare with."""
+        """Pixels that the network should call "cell", bool: what metrics compare with."""
         return target > 0
 
     def decodes(self, probabilities: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class Loss(nn.Module):
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """Return an ordinary tensor: fastai's subclasses refuse to be mixed with each other."""
+    """Return an ordinary tensor: fastai's subclasses refuse to be mixed."""
     return tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)
 
 
@@ -93,7 +93,7 @@ def _pixels(name: str, tensor: Tensor, logits: Tensor) -> Tensor:
 
 
 def check_range(name: str, tensor: Tensor, expected: str, *, largest: float) -> None:
-    """Refuse values that are not numbers, negative, or above `largest`."""
+    """Raise if a value is NaN, negative, or above `largest`."""
     if torch.compiler.is_compiling():  # a look at the values would break the graph
         return
     low, high = (float(v) for v in torch.aminmax(tensor.detach()))

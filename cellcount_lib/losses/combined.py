@@ -17,17 +17,13 @@ class Combined(Loss):
     ----------
     bce, dice, focal : float
         lambda_1, lambda_2, lambda_3 (balanced: 0.3, 0.3, 0.4).
-    cell_weight : float
-        Of the cross-entropy; the study weights both classes alike here.
-    smooth, over
-        Of `Dice`.
-    gamma : float
-        Of `Focal`.
+    cell_weight, smooth, over, gamma
+        See `WeightedBCE` (the study weights both classes alike here), `Dice` and `Focal`.
 
     Notes
     -----
     R23 leaves fastai's ``DiceLoss`` at its default, the sum over images and both classes: in a
-    batch of 32 its Dice term weighs 64 times what lambda_2 says. Here it is the mean.
+    batch of 32 its Dice term weighs 64 times as much as lambda_2 says. Here it is the mean.
 
     Examples
     --------
@@ -74,9 +70,9 @@ class CombinedFT(Combined):
     bce, dice, focal_tversky : float
         lambda_1, lambda_2, lambda_3.
     cell_weight, smooth, over
-        As in `Combined`; the same `smooth` goes to Dice and to Focal Tversky.
+        See `Combined`; Dice and Focal Tversky have the same `smooth`.
     gamma, alpha, beta : float
-        Of `FocalTversky`. S1 gives no gamma for this loss; 4/3 is R23's.
+        See `FocalTversky`. S1 gives no gamma for this loss; 4/3 is R23's.
     """
 
     def __init__(
@@ -92,14 +88,8 @@ class CombinedFT(Combined):
         alpha: float = 0.7,
         beta: float = 0.3,
     ) -> None:
-        super().__init__(
-            bce=bce,
-            dice=dice,
-            focal=focal_tversky,
-            cell_weight=cell_weight,
-            smooth=smooth,
-            over=over,
-        )
+        weights = {"bce": bce, "dice": dice, "focal": focal_tversky}
+        super().__init__(**weights, cell_weight=cell_weight, smooth=smooth, over=over)
         self.focal = FocalTversky(gamma=gamma, alpha=alpha, beta=beta, smooth=smooth)
 
 

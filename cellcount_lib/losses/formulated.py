@@ -1,4 +1,4 @@
-"""Losses for networks that are asked for something else than a mask; see `formulations`."""
+"""Losses for networks that predict something other than a mask; see `formulations`."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ class ThreeClass(Loss):
     Parameters
     ----------
     boundary_weight : float
-        Of an outline pixel against the others; outlines are few.
+        Weight of an outline pixel; the others have 1. Outline pixels are few.
 
     Examples
     --------
@@ -73,21 +73,20 @@ class DistanceMap(Loss):
 
 
 class Instances(Loss):
-    r"""A loss on the mask and one on every single object, which weigh the same however small.
+    r"""A loss on the mask plus one on every object, in which small objects count like large ones.
 
     .. math:: L = L_{mask} + \beta \cdot \frac1n \sum_{i=1}^{n}
         \left(1 - \frac{2 \sum_{x \in i} p_x}{\sum_{x \in i} (p_x + 1) + \frac1n \sum_{x \notin O}
         p_x}\right)
 
     Object i is judged on its own pixels; what is reported outside of all objects O is shared among
-    them. After the blob loss of Kofler et al. (IPMI 2023), which charges it to every object.
+    them. (The blob loss of Kofler et al., IPMI 2023, charges it to every object.) The target is the
+    number of the object, 1 to 255, and 0.
 
     Parameters
     ----------
     beta : float
         Weight of the second part; the first is the balanced combination of S1.
-
-    Target: the number of the object, 1 to 255, and 0.
     """
 
     largest = 255.0
@@ -102,12 +101,11 @@ class Instances(Loss):
         cells = (target > 0).to(logits.dtype)
         loss = self.mask.value(logits, cells, weight)
         p = logits.sigmoid()
-        numbers = target.long() + 256 * torch.arange(len(target), device=target.device).view(
-            -1, 1, 1, 1
-        )
+        first = 256 * torch.arange(len(target), device=target.device).view(-1, 1, 1, 1)
+        numbers = (target.long() + first).flatten()
         zeros = logits.new_zeros(256 * len(target))
-        inside = zeros.scatter_add(0, numbers.flatten(), p.flatten()).view(-1, 256)
-        size = zeros.scatter_add(0, numbers.flatten(), torch.ones_like(p).flatten()).view(-1, 256)
+        inside = zeros.scatter_add(0, numbers, p.flatten()).view(-1, 256)
+        size = zeros.scatter_add(0, numbers, torch.ones_like(p).flatten()).view(-1, 256)
         there = size[:, 1:] > 0
         objects = there.sum(dim=1, keepdim=True).clamp(min=1)
         false = inside[:, :1] / objects

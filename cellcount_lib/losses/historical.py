@@ -1,7 +1,7 @@
 """What the released code of the loss study (R23) computes, kept to show its effect.
 
 Its network ends in a sigmoid and returns [1 - p, p]. The losses, fastai's among them, expect logits
-and apply softmax to that once more. Do not train with these for any other purpose.
+and apply softmax once more. Do not train with these losses for any other purpose.
 
 Taught in: 05_losses.
 """
@@ -14,21 +14,15 @@ from cellcount_lib.losses.region import FocalTversky
 
 
 class DoubleActivation(Loss):
-    r"""Another loss, fed with probabilities where it expects logits.
+    r"""Another loss, `of`, that gets probabilities although it expects logits.
 
     Softmax over [1 - p, p] is sigmoid(2p - 1), so inside the loss a probability can only lie
-    between sigmoid(-1) = 0.27 and sigmoid(1) = 0.73, and gradients carry another factor 2p(1 - p).
-
-    `activation` stays a single sigmoid: that is the heatmap the network returned.
-
-    Parameters
-    ----------
-    of : Loss
-        The loss that is misled.
+    between sigmoid(-1) = 0.27 and sigmoid(1) = 0.73, and gradients have another factor 2p(1 - p).
+    `activation` is still a single sigmoid: that is the heatmap the network returned.
 
     Examples
     --------
-    A background pixel that is as right as can be still costs -log(0.731):
+    A perfectly predicted background pixel still costs -log(0.731):
 
     >>> from cellcount_lib.losses import build
     >>> loss = build("historical.double-activation", of="bce")
@@ -48,13 +42,13 @@ class DoubleActivation(Loss):
 class TwoClassFocalTversky(FocalTversky):
     r"""Focal Tversky with background and cells flattened into one index, as in R23.
 
-    Every background pixel that is right is a true positive too, and an error in either class is
-    missed in one and invented in the other: TP is the probability of the true class, summed, and
-    FN = FP. With alpha + beta = 1 the index is therefore the soft *accuracy*, and the loss
-    (mean |y - p|)^gamma: whoever finds nothing in an image with 1% of cells has an index of 0.99.
+    A correct background pixel is then a true positive, too, and an error is a miss in one class and
+    a false alarm in the other: TP is the sum of the probabilities of the true class, and FN = FP.
+    With alpha + beta = 1 the index is therefore the soft *accuracy*, and the loss is
+    (mean |y - p|)^gamma: a network that finds nothing in an image with 1% of cells has 0.99.
 
-    R23 also activates twice: ``build("historical.double-activation",
-    of="historical.two-class-focal-tversky")`` is what ran.
+    R23 also activates twice: what ran is ``build("historical.double-activation",
+    of="historical.two-class-focal-tversky")``.
 
     Examples
     --------

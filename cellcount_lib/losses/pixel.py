@@ -21,9 +21,9 @@ class WeightedBCE(Loss):
     cell_weight, background_weight : float
         beta and beta_0.
     mean_over : {"pixels", "weights"}
-        What M is: the number of pixels, as Keras and R21 have it (the loss grows with the weights),
-        or the sum of all weights, as ``torch.nn.CrossEntropyLoss(weight=...)`` and R23 have it (the
-        loss keeps its scale). S1 does not say.
+        What M is: the number of pixels, as in Keras and R21 (the loss grows with the weights), or
+        the sum of all weights, as in ``torch.nn.CrossEntropyLoss(weight=...)`` and R23 (the loss
+        keeps its scale). S1 does not say.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class WeightedBCE(Loss):
 
 
 class Focal(Loss):
-    r"""Focal loss: cross-entropy in which easy pixels fade out (S1).
+    r"""Focal loss: cross-entropy in which easy pixels count less (S1).
 
     .. math:: FL(p_t) = -\alpha_t (1 - p_t)^\gamma \log p_t, \quad
         p_t = p \text{ for cells and } 1 - p \text{ for background}
@@ -69,10 +69,10 @@ class Focal(Loss):
     Parameters
     ----------
     gamma : float
-        How fast easy pixels fade; 0 gives cross-entropy. The study and Lin et al. use 2.
+        How much less easy pixels count; 0 gives cross-entropy. The study and Lin et al. use 2.
     alpha : float, optional
-        Weight of cells, 1 - alpha that of background. None weights both by 1, as R23 does; Lin et
-        al. use 0.25.
+        Weight of cells; the background has 1 - alpha. None gives both the weight 1, as in R23; Lin
+        et al. use 0.25.
 
     References
     ----------

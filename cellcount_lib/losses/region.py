@@ -15,26 +15,18 @@ def soft_counts(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Count true positive, false negative and false positive pixels, with probabilities as counts.
 
-    Parameters
-    ----------
-    logits, target, weight : Tensor, shape (N, 1, H, W)
-    over : {"image", "batch"}
-        One count per image, shape (N,), or one over all images of the batch, shape (1,).
+    One count per image, shape (N,), or one over all images of the batch, shape (1,).
     """
     p, q = logits.sigmoid(), (-logits).sigmoid()  # q = 1 - p without the rounding
 
     def total(x: Tensor) -> Tensor:
         return x.flatten(1).sum(1) if over == "image" else x.sum().reshape(1)
 
-    return (
-        total(weight * target * p),
-        total(weight * target * q),
-        total(weight * (1 - target) * p),
-    )
+    return total(weight * target * p), total(weight * target * q), total(weight * (1 - target) * p)
 
 
 class Tversky(Loss):
-    r"""Tversky loss: Dice with separate prices for missed and for invented pixels.
+    r"""Tversky loss: Dice with separate prices for missed pixels and for false ones.
 
     .. math:: 1 - TI = 1 - \frac{TP + s}{TP + \alpha\, FN + \beta\, FP + s}
 
@@ -44,10 +36,10 @@ class Tversky(Loss):
         Prices of false negatives and false positives, as in Abraham & Khan and R23; S1 writes them
         the other way round, 1 - beta and beta. alpha = beta = 0.5 is Dice.
     smooth : float
-        s; decides what a batch without cells costs: everything that is found is then false, and
-        the loss is close to 1 as soon as beta FP is above s.
+        s; decides what a batch without cells costs: all reported pixels are then false, and the
+        loss is close to 1 as soon as beta FP exceeds s.
     over : {"batch", "image"}
-        Counts are taken over the whole batch, as R23 does, or per image and the losses averaged.
+        Count over the whole batch, as R23 does, or in each image and average the losses.
 
     References
     ----------
@@ -86,7 +78,7 @@ class Tversky(Loss):
 
 
 class FocalTversky(Tversky):
-    r"""Focal Tversky loss: images (or batches) that are nearly right fade out (S1).
+    r"""Focal Tversky loss: images (or batches) that are nearly right count less (S1).
 
     .. math:: FTL = (1 - TI)^\gamma
 
@@ -137,17 +129,17 @@ class Dice(Loss):
     Parameters
     ----------
     smooth : float
-        s; the formula of S1 shows 1, its table of settings and R23 1e-6. Without it an image that
-        has no cells, and in which none are found, would be 0/0.
+        s; the formula of S1 shows 1, its table of settings and R23 1e-6. Without it, an image that
+        has no cells, and in which none is reported, would be 0/0.
     over : {"image", "batch"}
-        Per image and averaged over the batch, as R23 does, or over the whole batch at once. With
-        the study's tiny s an image without cells costs 1 whatever is predicted, and teaches
-        nothing, until sum(p) has come down to s; over the batch it only adds to sum(p).
+        In each image and averaged over the batch, as in R23, or over the whole batch at once. With
+        the study's tiny s, an image without cells costs 1 whatever is predicted, and so teaches
+        nothing until sum(p) has come down to s; over the batch it only adds to sum(p).
 
     Notes
     -----
-    R23 (fastai's ``DiceLoss``) averages the background's Dice in as well; the formula of S1 and
-    this class have the one of cells only.
+    R23 (fastai's ``DiceLoss``) also averages in the Dice of the background; the formula of S1 and
+    this class take the cells alone.
 
     References
     ----------
