@@ -216,7 +216,7 @@ def replaced(name, old, new):
             set(),
         ),
         "a docstring, a comment": (
-            replaced("postprocess/splitting.py", '"""Label', '"""# so\nLabel'),
+            replaced("postprocess/splitting.py", '"""Join', '"""# so\nJoin'),
             set(),
         ),
         "a figure": (replaced("plots.py", '"#56B4E9"', '"#000000"'), set()),

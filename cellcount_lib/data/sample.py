@@ -58,7 +58,8 @@ def components(mask: NDArray[Any], connectivity: int = 1) -> NDArray[np.int32]:
     from scipy import ndimage
 
     structure = ndimage.generate_binary_structure(2, connectivity)
-    labels: NDArray[np.int32] = ndimage.label(mask > 0, structure, output=np.int32)[0]
+    inside = mask if mask.dtype == bool else mask > 0
+    labels: NDArray[np.int32] = ndimage.label(inside, structure, output=np.int32)[0]
     return labels
 
 
