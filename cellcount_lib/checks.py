@@ -1,8 +1,8 @@
-"""Validation of arrays, in one place, with one wording.
+"""Validation of arrays, in one place and in the same words.
 
-Every check returns the array in the dtype the caller works with, so that a function's first line is
-``labels = check_labels("labels", labels)``. The argument's name, what was expected and what was
-found are in the message.
+Every check returns the array in the dtype with which the caller works, so a function begins with
+``labels = check_labels("labels", labels)``. The message names the argument, what was expected and
+what was found.
 """
 
 from collections.abc import Sequence
@@ -87,8 +87,8 @@ def check_same_shape(names: Sequence[str], arrays: Sequence[NDArray[Any]]) -> No
     """Raise unless all arrays have the same (H, W)."""
     shapes = [a.shape[:2] for a in arrays]
     if len(set(shapes)) > 1:
-        found = ", ".join(f"{n} {s}" for n, s in zip(names, shapes, strict=True))
-        raise InputError(f"expected arrays of the same height and width, found {found}")
+        listed = ", ".join(f"{n} {s}" for n, s in zip(names, shapes, strict=True))
+        raise InputError(f"expected arrays of the same height and width, found {listed}")
 
 
 def check_positive(name: str, value: float) -> float:

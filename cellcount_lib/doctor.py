@@ -1,4 +1,4 @@
-"""What this machine has, and what is missing for which job: ``cellcount doctor``."""
+"""What this machine has, and what each job still lacks: ``cellcount doctor``."""
 
 import importlib.metadata
 import importlib.util
@@ -40,7 +40,7 @@ JOBS = (
 
 
 def missing_for(job: Job) -> list[str]:
-    """What a job lacks on this machine, each with what to do about it."""
+    """List what a job lacks on this machine, and what to do about it."""
     modules = [m for m in job.modules if importlib.util.find_spec(m) is None]
     programs = [p for p in job.programs if shutil.which(p) is None]
     todo = []
@@ -55,13 +55,9 @@ def accelerators() -> list[str]:
     """Name and memory of every GPU that torch can use (imports torch: about three seconds)."""
     import torch
 
-    found = []
-    for index in range(torch.cuda.device_count()):
-        device = torch.cuda.get_device_properties(index)
-        found.append(f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
-    if torch.backends.mps.is_available():
-        found.append("Apple GPU (mps)")
-    return found
+    cards = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    names = [f"{card.name}, {card.total_memory / 2**30:.0f} GiB" for card in cards]
+    return [*names, *(["Apple GPU (mps)"] if torch.backends.mps.is_available() else [])]
 
 
 def gib(size: float) -> str:
@@ -88,7 +84,6 @@ def report(root: Path) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Disk", f"{gib(disk.free)} free at {root.resolve()}"),
     ]
     packages = [(name, version(name) or "not installed") for name in REPORTED]
-    datasets = [(name, state) for name, state in present(root).items()]
     jobs = []
     for job in JOBS:
         todo = missing_for(job)
@@ -96,6 +91,6 @@ def report(root: Path) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
         ("Machine", machine),
         ("Packages", packages),
-        (f"Datasets in {root}", datasets),
+        (f"Datasets in {root}", list(present(root).items())),
         ("What you can do here", jobs),
     ]

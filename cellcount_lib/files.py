@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Write files whole or not at all."""
 
 import contextlib
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from cellcount_lib.errors import WriteError
 
-LEFT = 3600  # seconds after which a part without its writer is rubbish
+LEFT = 3600  # seconds after which a part is taken to be left behind
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file so that a reader never meets half of it, whatever interrupts the writing.
+    """Write a file so that a reader never sees half of it, whatever interrupts the writing.
 
-    It is written beside its place, under a name of this writer's own, flushed to the disk and
-    renamed. What was there before stays until then. Missing folders are made; parts that a killed
-    process has left are removed after an hour.
+    It is written beside its place, under a name that no other writer has, flushed to the disk and
+    renamed. Until then, the old file stays. Missing folders are made; parts that a killed process
+    has left behind are removed after an hour.
     """
     data = content.encode() if isinstance(content, str) else content
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -34,7 +34,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except OSError as error:
         raise WriteError(
             f"{path}: could not be written ({error.strerror}); {len(data) / 1e6:.1f} MB are "
-            "needed; what was there before is untouched"
+            "needed; what was there before is unchanged"
         ) from error
     _sweep(path)
 

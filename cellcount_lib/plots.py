@@ -1,7 +1,7 @@
-"""Pictures of pictures: how samples, labels and matches are drawn everywhere in the book.
+"""Figures: how samples, labels and matches are drawn everywhere in the book.
 
-Colours are from the palette of Okabe and Ito, which readers with any colour vision can tell apart;
-the line styles differ too, so that a figure can be read in greyscale.
+Colours are from the palette of Okabe and Ito, which readers with any colour vision can tell apart.
+The line styles differ, too, so that a figure can be read in greyscale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,9 @@ DARK = "#0072B2"
 
 
 def brighten(image: NDArray[np.uint8], *, gamma: float = 0.5) -> NDArray[np.uint8]:
-    """Lift the shadows of a dark fluorescence picture for display; 1.0 leaves it as it is.
+    """Brighten the shadows of a dark fluorescence picture for display; scores never use the result.
 
-    For the eye only: scores are computed on the picture itself.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    gamma : float
-        Exponent on intensities in [0, 1].
+    `gamma` is the exponent on intensities in [0, 1]; 1.0 changes nothing.
 
     Examples
     --------
@@ -77,7 +71,7 @@ def show_matches(
     gamma: float = 0.5,
     title: str = "",
 ) -> None:
-    """Draw what was found (solid), reported falsely (dashed) and missed (dotted).
+    """Draw the objects that were found (solid), reported falsely (dashed) and missed (dotted).
 
     Parameters
     ----------
@@ -89,16 +83,12 @@ def show_matches(
     true, pred = check_labels("true", true), check_labels("pred", pred)
     check_same_shape(["image", "true", "pred"], [image, true, pred])
     show_image(ax, image, gamma=gamma, title=title)
-    found = np.unique(pairs[:, 1]) if len(pairs) else np.array([], int)
-    hit = np.unique(pairs[:, 0]) if len(pairs) else np.array([], int)
-    reported, present = np.unique(pred[pred > 0]), np.unique(true[true > 0])
-    outline(ax, pred, found, colors=FOUND, linewidths=1.5)
-    outline(
-        ax, pred, np.setdiff1d(reported, found), colors=FALSE, linewidths=1.5, linestyles="dashed"
-    )
-    outline(
-        ax, true, np.setdiff1d(present, hit), colors=MISSED, linewidths=1.2, linestyles="dotted"
-    )
+    true_ids, pred_ids = np.asarray(pairs, int).reshape(-1, 2).T
+    false = np.setdiff1d(pred[pred > 0], pred_ids)
+    missed = np.setdiff1d(true[true > 0], true_ids)
+    outline(ax, pred, np.unique(pred_ids), colors=FOUND, linewidths=1.5)
+    outline(ax, pred, false, colors=FALSE, linewidths=1.5, linestyles="dashed")
+    outline(ax, true, missed, colors=MISSED, linewidths=1.2, linestyles="dotted")
 
 
 def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":

@@ -1,4 +1,4 @@
-"""Who is looking: progress for a person, silence in a log."""
+"""Whether to show progress: to a person, but not in a log."""
 
 import contextlib
 import os
@@ -6,9 +6,9 @@ import sys
 
 
 def watched() -> bool:
-    """Tell whether a person sees progress: a terminal, or a notebook not run in batch.
+    """Tell whether a person watches: in a terminal, or in a notebook that is not run in batch.
 
-    The environment variable CELLCOUNT_PROGRESS, 0 or 1, decides where it is set.
+    If the environment variable CELLCOUNT_PROGRESS is 0 or 1, it decides.
     """
     forced = os.environ.get("CELLCOUNT_PROGRESS")
     if forced in ("0", "1"):

@@ -56,8 +56,8 @@ def build(
     in_channels, out_channels, bn_momentum
         See `ModelConfig`.
     seed : int
-        The weights are a function of the arguments only; torch's global generator is neither read
-        nor changed. Runs with different seeds pass theirs here.
+        The weights depend on the arguments only; torch's global generator is neither read nor
+        changed. Runs with different seeds pass theirs here.
 
     Returns
     -------
@@ -70,10 +70,9 @@ def build(
 
 def from_config(config: ModelConfig, *, seed: int = 0) -> SegmentationModel:
     """Build the network of a checkpoint: ``from_config(ModelConfig(**saved))``."""
-    make = MODELS[config.name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = make(config)
+        model = MODELS[config.name](config)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = config.bn_momentum

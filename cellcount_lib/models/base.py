@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from cellcount_lib.errors import InputError
 
-# Keras's defaults, with which R21 was trained and which R23 copied. torch counts momentum from the
-# other end: Keras 0.99 is torch 0.01.
+# Keras's defaults: R21 was trained with them, R23 copied them. Momentum 0.99 of Keras is 0.01 in
+# torch.
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
 
@@ -26,7 +26,7 @@ class ModelConfig:
         Channels of the image; 1 logit map (sigmoid) or 2 (softmax, as the FCN of S2).
     bn_momentum : float
         Share of the newest batch in the running statistics of batch normalisation. The published
-        0.01 needs several hundred steps to forget its start; shorter trainings want 0.1.
+        0.01 needs several hundred steps to forget its start; shorter trainings need 0.1.
     """
 
     name: str
@@ -44,10 +44,10 @@ class ModelConfig:
 
 
 class SegmentationModel(nn.Module):
-    """Image in, logits of the same height and width out, whatever the size.
+    """A network that maps an image of any size to logits of the same height and width.
 
     A network that halves the image k times needs sides that are multiples of 2^k. `forward` repeats
-    the last row and column until they are, and cuts the result back.
+    the last row and column until they are, and cuts the result back to size.
     """
 
     multiple: int
@@ -63,15 +63,15 @@ class SegmentationModel(nn.Module):
 
     def contracting(self) -> list[nn.Parameter]:
         """Parameters of all layers from the image to the bottleneck, in order."""
-        found: list[nn.Parameter] = []
+        parameters: list[nn.Parameter] = []
         for name, child in self.named_children():
-            found += child.parameters()
+            parameters += child.parameters()
             if name == "bottleneck":
                 break
-        return found
+        return parameters
 
     def missing(self, side: int) -> int:
-        """Return the pixels that `side` lacks to the next multiple of `multiple`."""
+        """Return how many pixels `side` is short of the next multiple of `multiple`."""
         # Not `-side % multiple`: torch 2.14 cannot compile that for changing sizes (aot_autograd).
         return (side + self.multiple - 1) // self.multiple * self.multiple - side
 
@@ -111,8 +111,8 @@ def conv_relu(inside: int, outside: int, kernel: int = 3) -> list[nn.Module]:
 def init_keras(model: nn.Module) -> None:
     """Initialise as R21 does: He for convolutions, Keras's default for transposed ones, biases 0.
 
-    Keras's ``he_normal`` is a normal distribution cut at two standard deviations whose variance
-    after the cut is 2 / fan_in. Its default ``glorot_uniform`` is Xavier's uniform distribution.
+    Keras's ``he_normal`` is a normal distribution cut at two standard deviations, with a variance
+    of 2 / fan_in after the cut. Its default ``glorot_uniform`` is Xavier's uniform distribution.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -8,8 +8,8 @@ from cellcount_lib.models.base import ModelConfig, SegmentationModel, conv, conv
 class FCN(SegmentationModel):
     """Fully convolutional network of S2 (Fig. 6), after FCRN-A of Xie et al.: no skip connections.
 
-    S2 writes "upsampling-ReLU-convolution"; here the ReLU stands before the upsampling, which is
-    cheaper and, where upsampling copies pixels, the same function.
+    S2 writes "upsampling-ReLU-convolution". Here the ReLU comes before the upsampling, which is
+    cheaper and, because this upsampling copies pixels, the same function.
     """
 
     multiple = 8  # three poolings

@@ -1,4 +1,4 @@
-"""What a network costs and how much of the image it sees, computed from its layers."""
+"""What a network costs, and how much of the image it sees, worked out from its layers."""
 
 import copy
 
@@ -22,7 +22,7 @@ def count_parameters(model: nn.Module) -> int:
 def count_flops(model: SegmentationModel, *, size: tuple[int, int] = (512, 512)) -> int:
     """Count the operations of one forward pass on one image of `size`, 2 per multiply-add.
 
-    Convolutions only, as usual; nothing is computed, the shapes alone go through the network.
+    As usual, only convolutions count. Nothing is computed: only shapes go through the network.
 
     Examples
     --------
@@ -40,20 +40,16 @@ def count_flops(model: SegmentationModel, *, size: tuple[int, int] = (512, 512))
 def receptive_field(model: str | SegmentationModel, *, at: str = "bottleneck") -> int:
     """Side in pixels of the square of the image on which one unit depends.
 
-    The graph of the network is walked backwards from one unit, along all branches, with the span of
-    indices that each layer reads. Borders play no role: the unit lies far from them.
+    The graph of the network is followed backwards from one unit, along all branches, with the span
+    of indices that each layer reads. The unit lies far from the borders.
 
     Parameters
     ----------
     model : str or SegmentationModel
         A network, or the name of one.
     at : {"bottleneck", "output"}
-        The deepest feature map (of which S2 gives 38x38 for the FCN), or the logits. At the output
-        the answer depends on where a pixel lies on the grid of the poolings; the largest is given.
-
-    Returns
-    -------
-    int
+        The deepest feature map (for the FCN, S2 gives 38x38), or the logits. At the output the
+        field depends on where a pixel lies on the grid of the poolings; the largest is returned.
 
     References
     ----------
@@ -112,16 +108,12 @@ def _read_by(layer: nn.Module | None, span: Span) -> Span:
     first, last = span
     match layer:
         case nn.Conv2d() | nn.MaxPool2d():
-            kernel, stride, padding, dilation = (
-                _same_on_both_axes(getattr(layer, name))
-                for name in ("kernel_size", "stride", "padding", "dilation")
+            kernel, stride, padding, dilation = _sides(
+                layer, "kernel_size", "stride", "padding", "dilation"
             )
             return first * stride - padding, last * stride - padding + dilation * (kernel - 1)
         case nn.ConvTranspose2d():  # index i writes i * stride - padding + 0 .. kernel - 1
-            kernel, stride, padding = (
-                _same_on_both_axes(getattr(layer, name))
-                for name in ("kernel_size", "stride", "padding")
-            )
+            kernel, stride, padding = _sides(layer, "kernel_size", "stride", "padding")
             return -((kernel - 1 - first - padding) // stride), (last + padding) // stride
         case nn.Upsample(mode="nearest", scale_factor=float() as scale):
             factor = int(scale)
@@ -131,7 +123,9 @@ def _read_by(layer: nn.Module | None, span: Span) -> Span:
     raise NotImplementedError(f"no rule for {type(layer).__name__}")
 
 
-def _same_on_both_axes(value: int | tuple[int, ...]) -> int:
-    sides = {value} if isinstance(value, int) else set(value)
-    assert len(sides) == 1, "a square layer is expected"
-    return int(sides.pop())
+def _sides(layer: nn.Module, *names: str) -> list[int]:
+    """Return settings of a layer that are the same along both axes."""
+    values = [getattr(layer, name) for name in names]
+    sides = [{value} if isinstance(value, int) else set(value) for value in values]
+    assert all(len(side) == 1 for side in sides), "a square layer is expected"
+    return [side.pop() for side in sides]

@@ -15,7 +15,7 @@ from cellcount_lib.models.base import (
 
 
 class ResUnet(SegmentationModel):
-    """c-ResUnet of S3 (Fig. 2), and with `colour` and `deep_bottleneck` off its parent ResUnet.
+    """c-ResUnet of S3 (Fig. 2); without `colour` and `deep_bottleneck` its parent, ResUnet.
 
     S3 reads as if ResUnet had 3x3 filters in the bottleneck; only 5x5 gives its 887k parameters.
     """
