@@ -20,6 +20,7 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import find_boundaries
 
 from cellcount_lib.postprocess.cleaning import Way
 from cellcount_lib.postprocess.postprocess import Cores, Enclosed, Postprocessing
@@ -61,11 +62,7 @@ class Formulation:
     def adapt(self, protocol: Protocol, *, magnification: float) -> Protocol:
         """Return the protocol with this formulation's way from the heatmap to objects.
 
-        Parameters
-        ----------
-        protocol : Protocol
-        magnification : float
-            Pixels of the protocol per pixel that the network sees.
+        `magnification` is the number of the protocol's pixels per pixel that the network sees.
         """
         way = self.way(protocol.postprocess, magnification)
         return replace(protocol, postprocess=replace(protocol.postprocess, touching=way))
@@ -144,13 +141,7 @@ def outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
     >>> outlines(np.array([[0, 0, 0, 5, 5, 5]]), 4).tolist()
     [[False, True, True, True, True, False]]
     """
-    edge = np.zeros(labels.shape, bool)
-    for axis in (0, 1):
-        differ = np.diff(labels, axis=axis) != 0
-        low = tuple(slice(None, -1) if a == axis else slice(None) for a in (0, 1))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in (0, 1))
-        edge[low] |= differ
-        edge[high] |= differ
+    edge: NDArray[np.bool_] = find_boundaries(labels)  # a pixel on both sides
     if width > 2:
         edge = ndimage.distance_transform_edt(~edge) < width / 2 if edge.any() else edge
     return edge
@@ -198,5 +189,4 @@ def formulation(loss: str) -> Formulation:
     >>> formulation("dice"), formulation("three-class-4")
     (Formulation(), ThreeClasses(width=4))
     """
-    found: Formulation = OF_LOSS.get(loss, MASK)
-    return found
+    return OF_LOSS.get(loss, MASK)

@@ -85,7 +85,7 @@ class Cleaning(Sized):
 
 @dataclass(frozen=True)
 class Way(Sized):
-    """A way to tell touching cells apart."""
+    """A way to tell touching cells apart; by itself none: every object stays whole."""
 
     def label(self, mask: Mask, cleaning: Cleaning, heatmap: Heatmap | None = None) -> Labels:
         """Label the cells of a mask, in any order."""

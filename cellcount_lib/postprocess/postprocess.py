@@ -1,8 +1,8 @@
 """From a thresholded heatmap to labelled objects: the rules of both studies, and a recommended one.
 
 A binary mask says where cells are, not how many: specks must go, holes must be filled (`Cleaning`),
-and touching cells must be told apart. Each way of doing that is one small class: `Whole`, `Cores`
-and `Enclosed` here, `Plateaus`, `Necks` and `Peaks` beside.
+and touching cells must be told apart. Each way of doing that is one small class: `Cores` and
+`Enclosed` here, `Plateaus`, `Necks` and `Peaks` in the modules beside; `Way` itself does nothing.
 
 Sizes are compared with <, as in the released code: an object of exactly 200 pixels stays, a hole of
 exactly 600 stays open. (scikit-image 0.26 renamed the parameters and compares with <=.) Background
@@ -33,11 +33,6 @@ from cellcount_lib.postprocess.cleaning import (
 from cellcount_lib.postprocess.plateaus import Plateaus
 from cellcount_lib.postprocess.splitting import Necks
 from cellcount_lib.registry import Registry
-
-
-@dataclass(frozen=True)
-class Whole(Way):
-    """Leave every object whole: cells that touch are one."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +100,6 @@ class Postprocessing:
     def scaled(self, scale: float) -> "Postprocessing":
         """Return the same for images resized by `scale`: lengths times it, areas its square.
 
-        Scale 1.0 returns it as it is.
-
         Examples
         --------
         >>> POSTPROCESS["morelli2021"].scaled(0.5).cleaning
@@ -127,7 +120,7 @@ class Postprocessing:
 POSTPROCESS = Registry(
     "post-processing",
     {
-        "none": Postprocessing(Cleaning(), Whole()),
+        "none": Postprocessing(Cleaning(), Way()),
         "morelli2021": Postprocessing(Cleaning(holes_below=600, objects_below=200), Plateaus()),
         "clissa2023": Postprocessing(
             Cleaning(smooth_radius=3, holes_below=50, objects_below=200, pieces_below=200),
@@ -193,12 +186,9 @@ def postprocess(
 
 def _in_reading_order(labels: Labels) -> Labels:
     """Renumber 1, 2, ... by the first pixel, row by row."""
-    pixels = np.flatnonzero(labels)
-    old = labels.ravel()[pixels]
-    first = np.full(int(labels.max()) + 1, labels.size)
-    first[old[::-1]] = pixels[::-1]  # the last assignment, the first pixel, stays
-    rank = np.zeros(first.size, np.int32)
-    order = np.argsort(first, kind="stable")
-    rank[order] = np.arange(1, first.size + 1)
-    rank[0] = 0
-    return rank[labels]
+    import pandas as pd
+
+    inside = labels > 0
+    ordered = np.zeros_like(labels)
+    ordered[inside] = pd.factorize(labels[inside])[0] + 1  # codes by first appearance
+    return ordered

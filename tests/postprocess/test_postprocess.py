@@ -8,14 +8,13 @@ from skimage.io import imread
 
 from benchmarks.postprocess import discs, plain
 from cellcount_lib.errors import InputError
-from cellcount_lib.postprocess.cleaning import Cleaning
+from cellcount_lib.postprocess.cleaning import Cleaning, Way
 from cellcount_lib.postprocess.plateaus import Plateaus
 from cellcount_lib.postprocess.postprocess import (
     POSTPROCESS,
     Cores,
     Enclosed,
     Postprocessing,
-    Whole,
     postprocess,
 )
 from cellcount_lib.postprocess.splitting import Necks, Peaks
@@ -25,7 +24,7 @@ HISTORICAL = ("morelli2021", "clissa2023")
 
 
 def unsplit(name, **cleaning):
-    return Postprocessing(replace(POSTPROCESS[name].cleaning, **cleaning), Whole())
+    return Postprocessing(replace(POSTPROCESS[name].cleaning, **cleaning), Way())
 
 
 def told(name, **changes):
