@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import CellcountError, DataError
+from cellcount_lib.fingerprint import digest
 from cellcount_lib.records import RECORD, Record, read_record
 from cellcount_lib.runs.grid import Run, project
-from cellcount_lib.runs.identity import changes, identity_of
+from cellcount_lib.runs.identity import changes, decisive, identity_of
 
 STATES = ("done", "kept", "stale", "failed", "missing")
 CURRENT = ("done", "kept")
@@ -81,12 +83,22 @@ def states(
     return list(states.values())
 
 
-def differences(record: Record, chapter: Path, *, data: str | None) -> list[str]:
+def differences(
+    record: Record,
+    chapter: Path,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    data: str | None,
+) -> list[str]:
     """Say what has changed since a record was made: definitions, chapter, data; nothing is current.
 
-    Data that is not here is taken to be what it was.
+    Data that is not here is taken to be what it was; so are the parameters, unless they are given:
+    those of a kept record do not say where a folder lay.
     """
     now = identity_of(chapter, record.parameters, data=data or record.identity["data"])
+    now["parameters"] = record.identity["parameters"]
+    if parameters is not None:
+        now["parameters"] = digest(decisive(parameters))
     return changes(record.identity, now)
 
 
@@ -106,7 +118,7 @@ def _state(run: Run, folder: Path, data: str | None) -> State:
         return State(run, folder, "missing", str(error), None)
     if record.status == "failed":
         return State(run, folder, "failed", record.reason, record)
-    if different := differences(record, chapter_of(run), data=data):
+    if different := differences(record, chapter_of(run), parameters=run.parameters, data=data):
         return State(run, folder, "stale", f"changed since: {few(different)}", record)
     return State(run, folder, "done", record.status, record)
 
@@ -122,7 +134,7 @@ def _kept(missing: State, kept: Path, data: str | None) -> State:
             continue
         if record.status == "failed":
             continue
-        different = differences(record, chapter_of(run), data=data)
+        different = differences(record, chapter_of(run), parameters=run.parameters, data=data)
         if not different:
             return State(run, missing.folder, "kept", record.status, record)
         why = f"{missing.why}; what is kept is stale, changed since: {few(different)}"

@@ -1,218 +1,169 @@
-"""How sure is a score? Intervals over images, paired tests between methods, and Holm's correction.
+"""How sure is a score? Intervals over pictures, paired tests between rows, Holm's rule, letters.
 
-Images are what is resampled and swapped, with all their objects: objects of one image share its
-focus, staining and crowding, so they are no independent draws. Images of one animal are not quite
-independent either; where that is known, these intervals are too narrow.
+The unit of chance is the picture, with all its objects: objects of one picture share its focus,
+staining and crowding, so they are no independent draws. All seeds of a row see the same resampled
+pictures, and in a test all of a picture's results are swapped together. A score is pooled anew in
+every resample, never averaged over pictures; the edge-case contract of `detection` holds in each.
 
-Resampling is SciPy's (`bootstrap`, `permutation_test`), on the per-image rows of `pooling.pooled`:
-a score is pooled anew in every resample, never averaged over images. The edge-case contract of
-`detection` holds in each of them.
+Taught in: 10_results
 """
 
-import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellcount_lib.errors import InputError, unknown_name
-from cellcount_lib.scoring.pooling import check_rows, statistic
+from cellcount_lib.errors import InputError
+from cellcount_lib.scoring.pooling import statistic
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METHODS = ("BCa", "percentile")
+RESAMPLES, LEVEL, ALPHA = 2000, 0.95, 0.05
+ADDED_UP = ("tp", "fp", "fn", "px_")  # scores of these columns need their sums over pictures only
+NO_COUNTS = ("run", "image", "status", "cutoff")
 
 
-class Interval(NamedTuple):
-    """A score with its bootstrap interval.
-
-    Attributes
-    ----------
-    value, low, high : float
-    level : float
-        Of confidence, 0.95 for example.
-    method : str
-        "BCa" or "percentile", the one that was used in the end.
-    n_images, resamples : int
-    """
-
-    value: float
-    low: float
-    high: float
-    level: float
-    method: str
-    n_images: int
-    resamples: int
-
-
-class PairedTest(NamedTuple):
-    """The difference of a score between two methods on the same images.
+@dataclass(frozen=True, eq=False)
+class PictureCounts:
+    """What a row of a table counted: an array (seeds, pictures) for every column of a score.
 
     Attributes
     ----------
-    difference : float
-        Score of the first minus score of the second.
-    p_value : float
-        Two-sided.
-    method : str
-        "exact" if all swaps were tried, "random" otherwise.
-    n_images, permutations : int
+    pictures : list of str
+    seeds : list of int
+    columns : mapping of str to ndarray
+    mpe : str
+        Name in `counting.MPE_CONVENTIONS`.
     """
 
-    difference: float
-    p_value: float
-    method: str
-    n_images: int
-    permutations: int
+    pictures: list[str]
+    seeds: list[int]
+    columns: Mapping[str, NDArray[np.float64]]
+    mpe: str
+
+    def score(self, metric: str, picked: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
+        """Mean over seeds of the pooled score, for all pictures or for resamples (B, pictures)."""
+        names, function = statistic(metric, mpe=self.mpe)
+        if missing := [name for name in names if name not in self.columns]:
+            raise InputError(
+                f"{metric}: expected column {missing[0]!r}, found {list(self.columns)}"
+            )
+        values = []
+        for seed in range(len(self.seeds)):
+            rows = [self.columns[name][seed] for name in names]
+            if picked is not None:
+                rows = [row[picked] for row in rows]
+            values.append(function(*rows))
+        return np.mean(np.asarray(values, np.float64), axis=0)
 
 
-def bootstrap(
-    rows: "pd.DataFrame",
-    metric: str = "f1",
-    *,
-    level: float = 0.95,
-    resamples: int = 9999,
-    method: str | None = None,
-    seed: int = 0,
-    mpe: str = "released2023",
-) -> Interval:
-    """Bootstrap interval over images of a pooled score.
+def picture_counts(
+    tables: "Mapping[int, pd.DataFrame]", *, mpe: str = "released2023"
+) -> PictureCounts:
+    """Put the pictures of several seeds in one order, by their names.
 
     Parameters
     ----------
-    rows : DataFrame
-        Per-image rows, as for `pooling.pooled`; at least two.
-    metric : str
-        precision, recall, f1, accuracy (also f1_NAME, ... of further matchings), mae, medae,
-        mpe_percent or r2.
-    level : float
-    resamples : int
-    method : {"BCa", "percentile"}, optional
-        BCa by default: it corrects for bias and skew, which F1 near 1 and MAE near 0 have. The
-        percentile interval for medae, a jumping median that BCa was not made for, and where BCa is
-        undefined, as when all images are perfect: then the interval has no width, which shows that
-        the images are too easy or too few, not that the score is certain.
-    seed : int
+    tables : mapping of int to DataFrame
+        Per-image rows by seed, as for `pooling.pooled`, with a column "image".
     mpe : str
         Name in `counting.MPE_CONVENTIONS`.
+    """
+    by_seed = {seed: table.set_index("image") for seed, table in tables.items()}
+    first = next(iter(by_seed.values()))
+    pictures = sorted(first.index)
+    if len(set(pictures)) != len(pictures):
+        twice = next(name for name in pictures if pictures.count(name) > 1)
+        raise InputError(f"expected every picture once, found {twice!r} repeatedly")
+    for seed, table in by_seed.items():
+        if sorted(table.index) != pictures:
+            raise InputError(f"seed {seed} was scored on different pictures than the first")
+    columns = {
+        str(c): np.array([t.loc[pictures, c].to_numpy(np.float64) for t in by_seed.values()])
+        for c in first.columns
+        if c not in NO_COUNTS
+    }
+    return PictureCounts(pictures, list(by_seed), columns, mpe)
 
-    References
-    ----------
-    Efron (1987), "Better bootstrap confidence intervals", JASA 82:171.
 
-    Taught in: 06_threshold_and_ruler.
+def interval(
+    row: PictureCounts, metric: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a score over pictures.
+
+    Where all pictures are perfect it has no width: the pictures are too easy or too few, which does
+    not make the score certain.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(row.pictures)
+    values = row.score(metric, rng.integers(0, n, (resamples, n)))
+    low, high = np.percentile(values, [50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)])
+    return float(low), float(high)
+
+
+def permutations_for(rows: int) -> int:
+    """Return how many permutations a comparison of all pairs of rows takes.
+
+    The smallest p-value that N permutations can give is 2 / (N + 1). Holm's rule multiplies it by
+    the number of pairs, and it must still be well below `ALPHA`, or nothing could ever differ.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> rows = pd.DataFrame({"n_true": 4, "n_pred": 4, "tp": [4, 3, 2, 4, 1, 3], "status": "ok"})
-    >>> rows = rows.assign(fp=4 - rows.tp, fn=4 - rows.tp)
-    >>> interval = bootstrap(rows)
-    >>> round(interval.value, 3), interval.low < 0.6 < 0.8 < interval.high
-    (0.708, True)
+    >>> permutations_for(2), permutations_for(17)
+    (4999, 43519)
     """
-    from scipy import stats
-
-    rows = check_rows("rows", rows)
-    columns, score = statistic(metric, mpe=mpe)
-    if method is None:
-        method = "percentile" if metric == "medae" else "BCa"
-    if method not in METHODS:
-        raise unknown_name("bootstrap method", method, METHODS)
-    if not 0 < level < 1:
-        raise InputError(f"level: expected a number in (0, 1), found {level!r}")
-    if len(rows) < 2:
-        raise InputError(f"rows: expected at least two images to resample, found {len(rows)}")
-    data = _columns(rows, columns)
-    with warnings.catch_warnings():
-        # degenerate cases are recognised below by their NaN
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        result = stats.bootstrap(
-            data,
-            score,
-            paired=True,
-            vectorized=True,
-            n_resamples=_at_least_one("resamples", resamples),
-            batch=1000,  # bounds the memory for large test sets
-            axis=-1,
-            confidence_level=level,
-            method=method,
-            random_state=np.random.default_rng(seed),  # `rng` is its name since SciPy 1.15
-        )
-    low, high = (float(end) for end in result.confidence_interval)
-    if not (np.isfinite(low) and np.isfinite(high)):
-        method = "percentile"
-        tail = 50 * (1 - level)
-        low, high = np.percentile(result.bootstrap_distribution, [tail, 100 - tail]).tolist()
-    return Interval(float(score(*data)), low, high, level, method, len(rows), resamples)
+    pairs = rows * (rows - 1) // 2
+    return max(5000, round(16 * pairs / ALPHA)) - 1
 
 
-def paired_permutation_test(
-    rows_a: "pd.DataFrame",
-    rows_b: "pd.DataFrame",
-    metric: str = "f1",
-    *,
-    permutations: int = 9999,
-    seed: int = 0,
-    mpe: str = "released2023",
-) -> PairedTest:
-    """Test whether two methods differ in a pooled score on the same images.
+def permutation_p(
+    a: PictureCounts, b: PictureCounts, metric: str, *, permutations: int, seed: int = 0
+) -> float | None:
+    """Two-sided p-value of the difference between two rows on the same pictures.
 
-    If they did not, the two results of an image could be swapped. The difference of the pooled
-    scores is compared with those after random swaps. The two-sided p-value is twice the smaller
-    one-sided share, at most 1, where a share of random swaps is (count + 1)/(permutations + 1), so
-    that it is never 0. With no more than `permutations` possible swaps (13 images for 9999) all of
-    them are tried, and the p-value is exact.
-
-    Parameters
-    ----------
-    rows_a, rows_b : DataFrame
-        Per-image rows under the same protocol, with a column "image" that holds each name once; the
-        order may differ. Images that are missing or failed take part with nothing found.
-    metric, mpe : str
-        As in `bootstrap`.
-    permutations, seed : int
+    If the rows did not differ, the results of a picture could be swapped. The difference of the
+    pooled scores is compared with those after random swaps; the p-value is never 0. Rows that were
+    scored on different pictures cannot be compared: None.
 
     References
     ----------
     Phipson & Smyth (2010), "Permutation p-values should never be zero", SAGMB 9:39.
-
-    Taught in: 06_threshold_and_ruler.
     """
-    from scipy import stats
+    if a.pictures != b.pictures:
+        return None
+    rng = np.random.default_rng(seed)
+    n = len(a.pictures)
+    swap = (rng.random((permutations, n)) < 0.5).astype(np.float64)
+    found = float(a.score(metric) - b.score(metric))
+    differences = _swapped(a, b, metric, swap) - _swapped(b, a, metric, swap)
+    tolerance = 1e-12 * max(1.0, abs(found))
+    share_high = (np.sum(differences >= found - tolerance) + 1) / (permutations + 1)
+    share_low = (np.sum(differences <= found + tolerance) + 1) / (permutations + 1)
+    return float(min(1.0, 2 * min(share_high, share_low)))
 
-    rows_a, rows_b = _same_images(rows_a, rows_b)
-    columns, score = statistic(metric, mpe=mpe)
-    both = [
-        np.concatenate(pair)
-        for pair in zip(_columns(rows_a, columns), _columns(rows_b, columns), strict=True)
-    ]
-    n = len(rows_a)
 
-    # SciPy swaps single numbers, an image has several: swap their positions.
-    def difference(a: NDArray[np.intp], b: NDArray[np.intp], axis: int) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = np.subtract(
-            score(*(column[a] for column in both)), score(*(column[b] for column in both))
-        )
-        return result
+def _swapped(
+    a: PictureCounts, b: PictureCounts, metric: str, swap: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Score of `a` with the pictures in `swap` taken from `b`, mean over the seeds of both.
 
-    result = stats.permutation_test(
-        (np.arange(n), np.arange(n, 2 * n)),
-        difference,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=_at_least_one("permutations", permutations),
-        batch=1000,
-        axis=-1,
-        random_state=np.random.default_rng(seed),
-    )
-    exact = 2**n <= permutations
-    tried = len(result.null_distribution)
-    found = float(result.statistic)
-    return PairedTest(found, float(result.pvalue), "exact" if exact else "random", n, tried)
+    Every seed of one meets every seed of the other in turn; a row with fewer seeds is repeated.
+    """
+    names, function = statistic(metric, mpe=a.mpe)
+    values = []
+    for seed in range(np.lcm(len(a.seeds), len(b.seeds))):
+        one, other = seed % len(a.seeds), seed % len(b.seeds)
+        mine, theirs = ([s.columns[c][i] for c in names] for s, i in ((a, one), (b, other)))
+        if all(name.startswith(ADDED_UP) for name in names):
+            rows = [(m.sum() + swap @ (t - m))[:, None] for m, t in zip(mine, theirs, strict=True)]
+        else:
+            rows = [np.where(swap > 0, t, m) for m, t in zip(mine, theirs, strict=True)]
+        values.append(function(*rows))
+    return np.mean(np.asarray(values, np.float64), axis=0)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -242,35 +193,37 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def _columns(rows: "pd.DataFrame", columns: Sequence[str]) -> list[NDArray[np.float64]]:
-    if missing := [c for c in columns if c not in rows.columns]:
-        raise InputError(f"rows: expected column {missing[0]!r}, found {list(rows.columns)}")
-    return [rows[c].to_numpy(np.float64) for c in columns]
+def letters(means: Sequence[float], same: NDArray[np.bool_], *, higher: bool = True) -> list[str]:
+    """Give rows letters: two rows that share one do not differ significantly.
+
+    The insert-and-absorb algorithm of Piepho (2004); the best row gets an "a".
+
+    Examples
+    --------
+    >>> same = np.array([[True, True, False], [True, True, True], [False, True, True]])
+    >>> letters([0.9, 0.8, 0.7], same)
+    ['a', 'ab', 'b']
+    """
+    n = len(means)
+    order = sorted(range(n), key=lambda i: -means[i] if higher else means[i])
+    columns: list[set[int]] = [set(range(n))]
+    for i, j in combinations(range(n), 2):
+        if same[i, j]:
+            continue
+        split = [c for c in columns if i in c and j in c]
+        columns = [c for c in columns if c not in split]
+        for column in split:
+            columns += [column - {i}, column - {j}]
+        columns = [
+            c
+            for k, c in enumerate(columns)
+            if not any(c < d or (c == d and k > m) for m, d in enumerate(columns))
+        ]
+    columns.sort(key=lambda c: sorted(order.index(i) for i in c))
+    names = [_letter(k) for k in range(len(columns))]
+    return ["".join(names[k] for k, c in enumerate(columns) if i in c) for i in range(n)]
 
 
-def _same_images(
-    rows_a: "pd.DataFrame", rows_b: "pd.DataFrame"
-) -> tuple["pd.DataFrame", "pd.DataFrame"]:
-    """Both tables in the order of the first, checked to hold the same images."""
-    named = []
-    for name, rows in (("rows_a", rows_a), ("rows_b", rows_b)):
-        rows = check_rows(name, rows)
-        if "image" not in rows.columns:
-            raise InputError(f"{name}: expected column 'image', found {list(rows.columns)}")
-        if (twice := rows["image"].duplicated()).any():
-            repeated = rows["image"][twice].iloc[0]
-            raise InputError(f"{name}: expected each image once, found {repeated!r} repeatedly")
-        named.append(rows.set_index("image"))
-    a, b = named
-    if odd := sorted(map(str, a.index.symmetric_difference(b.index))):
-        raise InputError(
-            f"rows_a, rows_b: expected the same images, found {odd[0]!r} in one of them only "
-            f"({len(odd)} such images)"
-        )
-    return a, b.loc[a.index]
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name}: expected a whole number >= 1, found {value!r}")
-    return int(value)
+def _letter(index: int) -> str:
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    return alphabet[index] if index < 26 else alphabet[index // 26 - 1] + alphabet[index % 26]

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.runs.grid import Grid, Row
+from cellcount_lib.scoring.stats import LEVEL, RESAMPLES, permutations_for
 from cellcount_lib.tables.collect import Results
-from cellcount_lib.tables.compare import LEVEL, RESAMPLES, permutations_for, summary
+from cellcount_lib.tables.compare import summary
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,6 +12,7 @@ from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run
 from cellcount_lib.runs.identity import identity_of
 from cellcount_lib.runs.launch import to_do
 from cellcount_lib.runs.status import chapter_of, count, states
+from cellcount_lib.tables.stale import stale
 from cellcount_lib.training.spec import Training
 
 TRAINED = Run(NETWORK, dataclasses.asdict(Training(profile="smoke")))
@@ -102,6 +103,17 @@ def test_a_kept_notebook_of_other_code_says_which(look):
     keep(look.kept / "b", ORACLE)  # another table has it
     (found,) = look([ORACLE])
     assert found.state == "kept"
+
+
+def test_a_kept_record_of_a_folder_does_not_say_where_it_lay(look, tmp_path):
+    asked = Scoring("oracle", f"folder:{tmp_path}/cells", profile="smoke")
+    run = Run(WITHOUT, dataclasses.asdict(asked))
+    keep(look.kept / "a", run)
+    path = look.kept / "a" / f"{run.id}.ipynb"
+    path.write_text(path.read_text().replace(f"{tmp_path}/", ""))
+    (found,) = look([run])
+    assert (found.state, found.record.parameters["dataset"]) == ("kept", "folder:cells")
+    assert stale(look.kept / "a") == {run.id: []}
 
 
 def test_a_kept_failure_and_a_damaged_notebook_are_no_results(look):

@@ -1,4 +1,4 @@
-"""Bootstrap, permutation test and Holm's correction, by hand and by independent ways."""
+"""Intervals, permutation tests and Holm's rule, by hand and by independent ways."""
 
 import itertools
 
@@ -8,7 +8,13 @@ import pytest
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring.pooling import pooled
-from cellcount_lib.scoring.stats import bootstrap, holm, paired_permutation_test
+from cellcount_lib.scoring.stats import (
+    holm,
+    interval,
+    permutation_p,
+    permutations_for,
+    picture_counts,
+)
 
 
 def table(n=40, *, seed=0, hit=0.8):
@@ -42,93 +48,87 @@ def f1(r):
 METRICS = ("precision", "recall", "f1", "accuracy", "mae", "medae", "mpe_percent", "r2")
 
 
+def counts(*tables):
+    return picture_counts(dict(enumerate(tables)))
+
+
+def p_of(a, b, metric="f1", permutations=4999):
+    return permutation_p(counts(a), counts(b), metric, permutations=permutations)
+
+
 @pytest.mark.parametrize("metric", METRICS)
-def test_value_is_the_pooled_score_and_lies_in_the_interval(metric):
-    found = bootstrap(table(), metric)
-    assert found.value == pytest.approx(pooled(table())[metric])
-    assert found.low <= found.value <= found.high
-    assert (found.n_images, found.resamples, found.level) == (40, 9999, 0.95)
-    assert found.method == ("percentile" if metric == "medae" else "BCa")
+def test_the_score_is_the_pooled_one_and_lies_in_its_interval(metric):
+    one = counts(table())
+    assert float(one.score(metric)) == pytest.approx(pooled(table())[metric])
+    low, high = interval(one, metric)
+    assert low <= float(one.score(metric)) <= high
 
 
-def test_percentile_interval_agrees_with_multinomial_weights():
+def test_interval_agrees_with_multinomial_weights():
     # an image drawn k times is an image with weight k: the same bootstrap without drawing rows
     r = table()
     weights = np.random.default_rng(9).multinomial(40, [1 / 40] * 40, size=20_000)
     tp, fp, fn = (weights @ r[c].to_numpy() for c in ("tp", "fp", "fn"))
     low, high = np.percentile(2 * tp / (2 * tp + fp + fn), [2.5, 97.5])
-    found = bootstrap(r, method="percentile")
-    width = high - low
-    assert found.low == pytest.approx(low, abs=0.04 * width)
-    assert found.high == pytest.approx(high, abs=0.04 * width)
+    found = interval(counts(r), "f1", resamples=20_000)
+    assert found == pytest.approx((low, high), abs=0.04 * (high - low))
 
 
-def test_bca_interval_agrees_with_its_formula():
-    # Efron (1987): percentiles shifted by bias z0 and acceleration a
-    from scipy.stats import norm
+def test_interval_agrees_with_scipy():
+    from scipy import stats
 
-    r = table(15, hit=0.95)
-    n, value = len(r), f1(r)
-    weights = np.random.default_rng(9).multinomial(n, [1 / n] * n, size=100_000)
-    tp, fp, fn = (weights @ r[c].to_numpy() for c in ("tp", "fp", "fn"))
-    scores = 2 * tp / (2 * tp + fp + fn)
-    z0 = norm.ppf(((scores < value).mean() + (scores <= value).mean()) / 2)
-    left_out = np.array([f1(r.drop(index=i)) for i in range(n)])
-    d = left_out.mean() - left_out
-    a = (d**3).sum() / (6 * (d**2).sum() ** 1.5)
-    z = z0 + norm.ppf([0.025, 0.975])
-    low, high = np.quantile(scores, norm.cdf(z0 + z / (1 - a * z)))
-    found = bootstrap(r)
-    assert found.low == pytest.approx(low, abs=0.05 * (high - low))
-    assert found.high == pytest.approx(high, abs=0.05 * (high - low))
-    percentile = bootstrap(r, method="percentile")
-    assert abs(percentile.low - low) > abs(found.low - low)  # the correction does something
+    r = table(25, seed=4)
+    ours = interval(counts(r), "recall", resamples=9999)
+    theirs = stats.bootstrap(
+        (r.tp.to_numpy(), r.fn.to_numpy()),
+        lambda tp, fn, axis: tp.sum(axis) / (tp.sum(axis) + fn.sum(axis)),
+        paired=True,
+        method="percentile",
+        random_state=np.random.default_rng(1),
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.05 * width)
 
 
-def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
+def test_seeds_share_their_resamples_and_are_averaged():
+    a, b = table(), table(seed=3, hit=0.6)
+    picked = np.random.default_rng(0).integers(0, 40, (5, 40))
+    both = counts(a, b).score("f1", picked)
+    alone = [[f1(r.iloc[chosen]) for chosen in picked] for r in (a, b)]
+    np.testing.assert_allclose(both, np.mean(alone, axis=0))
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
     # 100 test sets of a method whose pooled recall is 0.8
     hits = 0
     for seed in range(100):
-        found = bootstrap(table(seed=seed), "recall", resamples=499, seed=seed, level=0.9)
-        hits += found.low <= 0.8 <= found.high
-    assert 80 <= hits <= 98  # expected 90; 3.3 sd
+        low, high = interval(counts(table(seed=seed)), "recall", resamples=499, seed=seed)
+        hits += low <= 0.8 <= high
+    assert 88 <= hits <= 100  # expected 95; 3.3 sd
 
 
-def test_bootstrap_depends_on_the_seed_alone():
-    assert bootstrap(table()) == bootstrap(table())
-    assert bootstrap(table(), seed=1) != bootstrap(table())
-    assert bootstrap(table(), level=0.5).low > bootstrap(table(), level=0.99).low
+def test_interval_depends_on_the_seed_alone():
+    one = counts(table())
+    assert interval(one, "f1") == interval(one, "f1")
+    assert interval(one, "f1", seed=1) != interval(one, "f1")
 
 
-def test_bootstrap_of_identical_images_has_no_width():
-    perfect = rows([3, 3, 3], [3, 3, 3], [0, 0, 0])
-    assert bootstrap(perfect)[1:5] == (1.0, 1.0, 0.95, "percentile")
-    empty = rows([0, 0], [0, 0], [0, 0])
-    assert bootstrap(empty)[:3] == (1.0, 1.0, 1.0)
-    nothing_found = rows([2, 3, 4], [0, 0, 0], [0, 0, 0])
-    assert bootstrap(nothing_found)[:3] == (0.0, 0.0, 0.0)
+def test_interval_of_identical_images_has_no_width():
+    assert interval(counts(rows([3, 3, 3], [3, 3, 3], [0, 0, 0])), "f1") == (1.0, 1.0)
+    assert interval(counts(rows([0, 0], [0, 0], [0, 0])), "f1") == (1.0, 1.0)
+    assert interval(counts(rows([2, 3, 4], [0, 0, 0], [0, 0, 0])), "f1") == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_resamples_of_odd_images_stay_finite(metric):
     # most resamples of these lack cells, predictions, or a spread of counts
     odd = rows([0, 0, 0, 4], [0, 0, 0, 1], [0, 0, 2, 0])
-    assert np.isfinite(bootstrap(odd, metric, resamples=300)[:3]).all()
+    assert np.isfinite(interval(counts(odd), metric, resamples=300)).all()
 
 
-def test_missing_images_are_resampled_as_nothing_found():
-    r = table(10)
-    gone = r.copy()
-    gone.loc[0, ["n_pred", "tp", "fp"]] = 0
-    gone.loc[0, "fn"] = gone.loc[0, "n_true"]
-    as_missing = gone.assign(status=["missing"] + ["ok"] * 9)
-    assert bootstrap(as_missing) == bootstrap(gone)
-    assert bootstrap(as_missing).n_images == 10
-
-
-def test_further_matchings_have_their_own_interval():
+def test_further_matchings_have_their_own_score():
     r = table().assign(tp_iou=1, fp_iou=1, fn_iou=3)
-    assert bootstrap(r, "f1_iou").value == pytest.approx(2 / 6)
+    assert float(counts(r).score("f1_iou")) == pytest.approx(2 / 6)
 
 
 def exact_p(a, b):
@@ -139,69 +139,64 @@ def exact_p(a, b):
         x = pd.concat([a[~swap], b[swap]])
         y = pd.concat([b[~swap], a[swap]])
         differences.append(f1(x) - f1(y))
-    return np.mean(np.abs(differences) >= abs(observed) - 1e-12)
-
-
-def test_permutation_by_hand():
-    # three images; the first method finds all, the second nothing: of 8 swaps only the two extreme
-    # ones are as far apart
-    a, b = rows([2, 2, 2], [2, 2, 2], [0, 0, 0]), rows([2, 2, 2], [0, 0, 0], [0, 0, 0])
-    found = paired_permutation_test(a, b)
-    assert found == (1.0, 0.25, "exact", 3, 8)
+    high = np.mean(np.array(differences) >= observed - 1e-12)
+    low = np.mean(np.array(differences) <= observed + 1e-12)
+    return min(1.0, 2 * min(high, low))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_permutation_equals_enumeration(seed):
+def test_permutations_come_near_all_swaps(seed):
     a, b = table(8, seed=seed), table(8, seed=seed + 10, hit=0.65)
     b["n_true"] = a["n_true"]
-    found = paired_permutation_test(a, b)
-    assert found.method == "exact"
-    assert found.difference == pytest.approx(f1(a) - f1(b))
-    assert found.p_value == pytest.approx(exact_p(a, b))
+    # 4.5 standard deviations of a share of 20,000, doubled as the p-value is
+    assert p_of(a, b, permutations=20_000) == pytest.approx(exact_p(a, b), abs=0.032)
 
 
-def test_random_permutations_come_near_the_exact_value():
-    a, b = table(12), table(12, seed=5, hit=0.6)
-    exact = paired_permutation_test(a, b)
-    rough = paired_permutation_test(a, b, permutations=2000)
-    assert (exact.method, rough.method) == ("exact", "random")
-    assert rough.p_value == pytest.approx(exact.p_value, abs=0.03)
-    assert paired_permutation_test(a, b, permutations=2000) == rough
+def test_permutation_by_hand():
+    # three images; the first method finds all, the second nothing: of 8 swaps one is as far apart
+    # on this side, so twice 1/8
+    a, b = rows([2, 2, 2], [2, 2, 2], [0, 0, 0]), rows([2, 2, 2], [0, 0, 0], [0, 0, 0])
+    assert exact_p(a, b) == 0.25
+    assert p_of(a, b, permutations=20_000) == pytest.approx(0.25, abs=0.02)
 
 
 def test_p_value_is_never_zero_and_symmetric():
     a, b = table(60), table(60, seed=5, hit=0.3)
-    found = paired_permutation_test(a, b, permutations=999)
-    assert found.p_value == pytest.approx(2 / 1000)  # twice (0 + 1) / (999 + 1)
-    back = paired_permutation_test(b, a, permutations=999)
-    assert back.difference == -found.difference
-    assert back.p_value == found.p_value
+    assert p_of(a, b, permutations=999) == pytest.approx(2 / 1000)  # twice (0 + 1) / (999 + 1)
+    assert p_of(b, a, permutations=999) == p_of(a, b, permutations=999)
 
 
 def test_a_method_against_itself():
-    found = paired_permutation_test(table(), table())
-    assert (found.difference, found.p_value) == (0.0, 1.0)
+    assert p_of(table(), table()) == 1.0
     # and the p-value is not too small too often when there is no difference (5% expected)
     small = 0
     for seed in range(60):
         a, b = table(20, seed=seed), table(20, seed=seed + 100)
         b[["n_true", "fn"]] = np.stack([a.n_true, np.maximum(a.n_true - b.tp, 0)], axis=1)
-        small += paired_permutation_test(a, b, "f1", permutations=199).p_value <= 0.05
+        small += p_of(a, b, permutations=199) <= 0.05
     assert small <= 9
 
 
 def test_images_are_paired_by_name_not_by_order():
     a, b = table(), table(seed=3, hit=0.6)
-    shuffled = b.sample(frac=1, random_state=0)
-    assert paired_permutation_test(a, b) == paired_permutation_test(a, shuffled)
+    assert p_of(a, b) == p_of(a, b.sample(frac=1, random_state=0))
+
+
+def test_rows_of_other_pictures_cannot_be_compared():
+    assert p_of(table(), table().replace({"image": {"000.png": "other.png"}})) is None
 
 
 def test_counting_errors_can_be_tested():
     a, b = table(10), table(10, seed=1, hit=0.3)
     b["n_true"] = a["n_true"]
-    found = paired_permutation_test(a, b, "mae")
-    assert found.difference == pytest.approx(pooled(a)["mae"] - pooled(b)["mae"])
-    assert found.p_value < 0.05
+    assert p_of(a, b, "mae") < 0.05
+
+
+@pytest.mark.parametrize("number", [2, 5, 17, 40])
+def test_the_smallest_p_value_survives_holm(number):
+    pairs = number * (number - 1) // 2
+    smallest = 2 / (permutations_for(number) + 1)
+    assert holm([smallest] + [1.0] * (pairs - 1))[0] < 0.05 / 4
 
 
 def test_holm_by_hand():
@@ -227,23 +222,13 @@ def test_holm_equals_its_closed_form():
 def test_bad_input():
     r = table(5)
     with pytest.raises(InputError, match="did you mean 'recall'"):
-        bootstrap(r, "recal")
+        interval(counts(r), "recal")
     with pytest.raises(InputError, match="'tp_iou'"):
-        bootstrap(r, "f1_iou")
-    with pytest.raises(InputError, match="did you mean 'percentile'"):
-        bootstrap(r, method="percentil")
-    with pytest.raises(InputError, match="level"):
-        bootstrap(r, level=95)
-    with pytest.raises(InputError, match="resamples"):
-        bootstrap(r, resamples=0)
-    with pytest.raises(InputError, match="at least two images"):
-        bootstrap(r[:1])
-    with pytest.raises(InputError, match=r"'004\.png' in one of them only"):
-        paired_permutation_test(r, r[:4])
-    with pytest.raises(InputError, match=r"rows_b.*'000\.png' repeatedly"):
-        paired_permutation_test(r, r.assign(image="000.png"))
-    with pytest.raises(InputError, match="'image'"):
-        paired_permutation_test(r.drop(columns="image"), r)
+        interval(counts(r), "f1_iou")
+    with pytest.raises(InputError, match="seed 1 was scored on different pictures"):
+        counts(r, r[:4])
+    with pytest.raises(InputError, match=r"'000\.png' repeatedly"):
+        counts(r.assign(image="000.png"))
     for p in ([0.1, 1.2], [np.nan], 0.1):
         with pytest.raises(InputError, match="p_values"):
             holm(p)

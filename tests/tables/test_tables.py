@@ -14,8 +14,9 @@ import pytest
 from benchmarks.quick_project import make_project
 from cellcount_lib.errors import DataError
 from cellcount_lib.runs.grid import NETWORK, Grid, Row, Run
+from cellcount_lib.scoring import stats
 from cellcount_lib.scoring.pooling import pooled
-from cellcount_lib.tables import compare
+from cellcount_lib.scoring.stats import PictureCounts, interval, letters, permutation_p
 from cellcount_lib.tables.collect import (
     Results,
     lean,
@@ -25,14 +26,7 @@ from cellcount_lib.tables.collect import (
     to_csv,
     write_results,
 )
-from cellcount_lib.tables.compare import (
-    Sample,
-    interval,
-    letters,
-    permutation_p,
-    sample,
-    summary,
-)
+from cellcount_lib.tables.compare import row_counts, summary
 from cellcount_lib.tables.render import tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +85,7 @@ def test_rows_that_differ_beyond_doubt_differ_however_many_rows_there_are():
 def test_sums_and_pictures_give_the_same_permutations():
     """Scores that need sums only are computed from sums: the plain way gives the same p-value."""
     made = results(a=[GOOD, BAD], b=[BAD])
-    rows = {n: sample(r, made.images) for n, r in made.runs.groupby("label")}
+    rows = {n: row_counts(r, made.images) for n, r in made.runs.groupby("label")}
     plain = []
     rng = np.random.default_rng(0)
     swap = rng.random((300, len(GOOD))) < 0.5
@@ -122,9 +116,9 @@ def test_sums_are_taken_where_they_are_enough_and_change_nothing(metric, monkeyp
     for _ in range(2):
         columns = {f"px_{c}": rng.integers(1, 10**6, (2, 9)).astype(float) for c in PIXELS}
         columns |= {c: rng.integers(1, 90, (2, 9)).astype(float) for c in PIXELS}
-        rows.append(Sample([str(i) for i in range(9)], [0, 1], columns, "released2023"))
+        rows.append(PictureCounts([str(i) for i in range(9)], [0, 1], columns, "released2023"))
     by_sums = permutation_p(*rows, metric, permutations=400)
-    monkeypatch.setattr(compare, "ADDED_UP", ())
+    monkeypatch.setattr(stats, "ADDED_UP", ())
     assert permutation_p(*rows, metric, permutations=400) == by_sums
     assert by_sums < 1
 
@@ -144,7 +138,7 @@ def test_means_and_spreads_are_over_seeds():
 
 def test_interval_against_a_plain_loop():
     made = results(a=[GOOD, BAD])
-    row = sample(made.runs, made.images)
+    row = row_counts(made.runs, made.images)
     low, high = interval(row, "f1", resamples=20000, seed=1)
     rng = np.random.default_rng(2)
     values = []
@@ -164,7 +158,7 @@ def test_permutation_against_all_swaps():
     """With 8 pictures all 256 swaps can be counted; the random ones come close to their share."""
     a, b = np.array([9, 8, 10, 9, 7, 9, 5, 8]), np.array([8, 8, 9, 7, 8, 8, 5, 6])
     made = results(a=[a.tolist()], b=[b.tolist()])
-    rows = {k: sample(made.runs[made.runs["label"] == k], made.images) for k in "ab"}
+    rows = {k: row_counts(made.runs[made.runs["label"] == k], made.images) for k in "ab"}
 
     def f1(tp):
         return 2 * tp.sum() / (tp.sum() + 80)
@@ -184,12 +178,14 @@ def test_permutation_against_all_swaps():
     )
     assert permutation_p(rows["a"], rows["a"], "f1", permutations=999) == 1
     short = results(c=[[1, 2]])
-    assert permutation_p(rows["a"], sample(short.runs, short.images), "f1", permutations=9) is None
+    assert (
+        permutation_p(rows["a"], row_counts(short.runs, short.images), "f1", permutations=9) is None
+    )
 
 
 def test_more_seeds_are_compared_with_one():
     made = results(a=[GOOD, GOOD, BAD], oracle=[[10] * 8])
-    rows = {k: sample(made.runs[made.runs["label"] == k], made.images) for k in ("a", "oracle")}
+    rows = {k: row_counts(made.runs[made.runs["label"] == k], made.images) for k in ("a", "oracle")}
     p = permutation_p(rows["a"], rows["oracle"], "f1", permutations=4999)
     assert 0 < p < 0.05
 
