@@ -9,7 +9,6 @@ signal contradict the archive (see `NOTES`): they are shown, and not aimed at.
 Taught in: 01_data
 """
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterable
@@ -24,6 +23,7 @@ from scipy import ndimage
 
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
+from cellcount_lib.fingerprint import closure, digest
 from cellcount_lib.machine import cores
 from cellcount_lib.methods.targets import NOTES, TARGETS
 
@@ -229,12 +229,8 @@ def _draw_and_measure(job: tuple[int, int]) -> ImageStatistics:
 
 
 def source_hash() -> str:
-    """Fingerprint of the code that draws `fnc-yellow`, so that a stale table is found out."""
-    here = Path(__file__).parent
-    names = ("fields", "cells", "population", "neurons", "scenery", "calibration", "targets")
-    paths = [here.parent / "simulate.py", *(here / f"{name}.py" for name in names)]
-    text = b"".join(path.read_bytes() for path in paths)
-    return hashlib.sha256(text).hexdigest()[:16]
+    """Fingerprint of the code that draws and measures `fnc-yellow`: a stale table is found out."""
+    return digest(closure(["calibration_report", "simulate"], {"style": {"fnc-yellow"}}))
 
 
 def write_report(path: Path | None, *, jobs: int | None = None, seed: int = 0) -> None:

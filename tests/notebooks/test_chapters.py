@@ -102,7 +102,7 @@ def test_a_chapter_has_what_a_chapter_needs(path):
 EXERCISES = """
 import json, sys
 from pathlib import Path
-from cellcount_lib.exercises import solved, student, tags
+from cellcount_lib.teaching.exercises import solved, student, tags
 path = Path(sys.argv[1])
 chapter = json.loads(path.read_text())
 code = lambda made: [c for c in made(chapter, path.stem)["cells"] if c["cell_type"] == "code"]
