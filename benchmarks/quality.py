@@ -14,10 +14,9 @@ import pandas as pd
 
 from benchmarks.run import table
 from cellcount_lib.machine import cores, processor
-from cellcount_lib.methods.baselines import intensity_rank, tune_adaptive_threshold
+from cellcount_lib.methods.baselines import score_adaptive_threshold, tune_adaptive_threshold
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.scoring.sweeps import sweep_rows
 from cellcount_lib.training.data import Data, held, read_data
 from cellcount_lib.training.run import train
 from cellcount_lib.training.spec import Training
@@ -38,14 +37,7 @@ def baseline(data: Data, ruler_name: str) -> dict[str, str]:
     ruler, size = protocol(ruler_name), data.protocol_scale
     assert data.test_set is not None
     chosen = tune_adaptive_threshold(data.val_set, ruler, scale=size, jobs=cores()).choice.cutoff
-    rows = sweep_rows(
-        (intensity_rank(s.image) for s in data.test_set),
-        (s.labels for s in data.test_set),
-        ruler,
-        [chosen],
-        scale=size,
-        jobs=cores(),
-    )
+    rows = score_adaptive_threshold(data.test_set, ruler, chosen, scale=size, jobs=cores())
     empty = dict.fromkeys(("seed", "status", "training s", "evaluation s"), "-")
     return row_of("adaptive threshold", pooled(rows, mpe=ruler.mpe), cutoff=chosen, **empty)
 

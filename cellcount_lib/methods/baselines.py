@@ -1,11 +1,10 @@
-"""What any method has to beat, and what none can: baselines without training, controls, the oracle.
+"""What any method has to beat, and what none can: baselines without training, and the oracle.
 
 - Adaptive threshold (S0, S3's companion table): each image is cut at its own intensity quantile,
   one quantile for all images, tuned on validation images.
 - Otsu + watershed: the method of every image-analysis course.
-- Controls that look at no image: predict zero, predict the mean count.
-- The oracle: the true mask through post-processing and matching. What is missing to a perfect score
-  is lost by the protocol, not by a model.
+- The oracle: the true mask through post-processing and matching. What keeps it from a perfect score
+  is the protocol, not a model.
 
 Intensity is that of the brightest channel of a pixel. No source says which grey was used; a stain
 shines in its own colour, which luminance would weigh unevenly (a blue nucleus by 7%).
@@ -16,14 +15,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.sample import Sample, brightness
 from cellcount_lib.errors import InputError
 from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing, postprocess
-from cellcount_lib.scoring.counting import CountingErrors, counting_errors
 from cellcount_lib.scoring.cutoff import Choice, choose
 from cellcount_lib.scoring.protocols import Protocol
 from cellcount_lib.scoring.sweeps import sweep, sweep_rows
@@ -130,6 +128,19 @@ def tune_adaptive_threshold(
     return TunedQuantile(choose(curve, "argmax"), curve)
 
 
+def score_adaptive_threshold(
+    samples: Sequence[Sample],
+    protocol: Protocol,
+    quantile: float,
+    *,
+    scale: float = 1.0,
+    jobs: int = 1,
+) -> "pd.DataFrame":
+    """Score `adaptive_threshold` with one quantile, as `oracle` scores the true mask."""
+    ranks = (intensity_rank(s.image) for s in samples)
+    return _rows(samples, ranks, protocol, quantile, scale=scale, jobs=jobs)
+
+
 def otsu_mask(
     image: NDArray[np.uint8], *, sigma: float = 2.0, scale: float = 1.0
 ) -> NDArray[np.bool_]:
@@ -190,63 +201,41 @@ def otsu_watershed(
     return postprocess(otsu_mask(image, sigma=sigma, scale=scale), settings, scale=scale)
 
 
-def predict_zero(n_true: ArrayLike, *, mpe: str = "released2023") -> CountingErrors:
-    """Counting errors of a method that always answers 0; its MAE is the mean count.
-
-    Examples
-    --------
-    >>> predict_zero([4, 0, 8]).mae
-    4.0
-    """
-    return predict_constant(n_true, 0, mpe=mpe)
-
-
-def predict_mean(
-    n_true: ArrayLike, n_train: ArrayLike, *, mpe: str = "released2023"
-) -> CountingErrors:
-    """Counting errors of a method that always answers the mean count of the training images.
-
-    Its R2 is 0 when the test mean equals the training mean, and below 0 otherwise.
-
-    Examples
-    --------
-    >>> predict_mean([4, 0, 8], n_train=[2, 6]).r2
-    0.0
-    """
-    counts = np.asarray(n_train, np.float64)
-    if counts.size == 0 or not np.isfinite(counts).all():
-        raise InputError(f"n_train: expected counts of at least one image, found {n_train!r}")
-    return predict_constant(n_true, float(counts.mean()), mpe=mpe)
-
-
-def predict_constant(
-    n_true: ArrayLike, count: float, *, mpe: str = "released2023"
-) -> CountingErrors:
-    """Counting errors of a method that always answers `count`."""
-    return counting_errors(n_true, np.full(np.shape(n_true), float(count)), mpe=mpe)
-
-
 def oracle(
-    true_labels: Iterable[NDArray[np.integer]],
-    protocol: Protocol,
-    *,
-    images: Sequence[str] | None = None,
-    scale: float = 1.0,
-    jobs: int = 1,
+    samples: Sequence[Sample], protocol: Protocol, *, scale: float = 1.0, jobs: int = 1
 ) -> "pd.DataFrame":
-    """Per-image rows of a model whose heatmap is the true mask: what a perfect mask has.
+    """Score a model whose heatmap is the true mask: one row per picture.
 
     Touching cells that post-processing cannot part, and cells smaller than its smallest object, are
     lost to any model that predicts a mask.
 
     Parameters
     ----------
-    true_labels : iterable of int arrays, shape (H, W)
-    protocol : Protocol
-    images, scale, jobs
+    samples : sequence of Sample
+        In memory.
+    protocol, scale, jobs
         As in `sweeps.sweep_rows`.
     """
-    first, second = itertools.tee(true_labels)
-    heatmaps = ((np.asarray(labels) > 0).astype(np.float32) for labels in first)
-    rows = sweep_rows(heatmaps, second, protocol, [0.5], images=images, scale=scale, jobs=jobs)
+    heatmaps = ((s.labels > 0).astype(np.float32) for s in samples)
+    return _rows(samples, heatmaps, protocol, 0.5, scale=scale, jobs=jobs)
+
+
+def _rows(
+    samples: Sequence[Sample],
+    heatmaps: Iterable[NDArray[np.float32]],
+    protocol: Protocol,
+    cutoff: float,
+    *,
+    scale: float,
+    jobs: int,
+) -> "pd.DataFrame":
+    rows = sweep_rows(
+        heatmaps,
+        [s.labels for s in samples],
+        protocol,
+        [cutoff],
+        images=[s.meta["name"] for s in samples],
+        scale=scale,
+        jobs=jobs,
+    )
     return rows.drop(columns="cutoff")

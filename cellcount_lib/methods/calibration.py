@@ -9,7 +9,6 @@ signal contradict the archive (see `NOTES`): they are shown, and not aimed at.
 Taught in: 01_data
 """
 
-import os
 import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ from scipy import ndimage
 
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
+from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import closure, digest
 from cellcount_lib.machine import cores
 from cellcount_lib.methods.targets import NOTES, TARGETS
@@ -36,16 +36,28 @@ SMALLEST_OBJECT = 80  # pixels; what the measured figures take for an object
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """What one picture contributes; small enough to send between processes."""
+    """What one picture contributes; small enough to send between processes.
 
-    components: NDArray[np.int64]  # areas of the connected components of labels > 0
-    axes: NDArray[
-        np.float64
-    ]  # (N, 4) of those >= 80 px: area, major axis, minor axis, Feret diameter
-    split: NDArray[np.float64]  # (M, 4), the same after the watershed of 2021
+    Attributes
+    ----------
+    components : ndarray, shape (K,)
+        Areas of the connected components of the marked pixels.
+    axes : ndarray, shape (N, 4)
+        Area, major axis, minor axis and Feret diameter of those of 80 pixels and more.
+    split : ndarray, shape (M, 4)
+        The same after the watershed of 2021.
+    pixels : int
+    histograms : ndarray, shape (3, 256)
+    products : ndarray, shape (3,)
+        Sums of red times green, red times blue, and green times blue.
+    """
+
+    components: NDArray[np.int64]
+    axes: NDArray[np.float64]
+    split: NDArray[np.float64]
     pixels: int
-    histograms: NDArray[np.int64]  # (3, 256)
-    products: NDArray[np.float64]  # (3,) sums of red*green, red*blue, green*blue
+    histograms: NDArray[np.int64]
+    products: NDArray[np.float64]
 
     @property
     def objects(self) -> NDArray[np.int64]:
@@ -228,9 +240,10 @@ def _draw_and_measure(job: tuple[int, int]) -> ImageStatistics:
     return image_statistics(simulate(index, seed=seed))
 
 
-def source_hash() -> str:
-    """Fingerprint of the code that draws and measures `fnc-yellow`: a stale table is found out."""
-    return digest(closure(["calibration_report", "simulate"], {"style": {"fnc-yellow"}}))
+def code_hash() -> str:
+    """Hash the definitions that the report depends on, so that a stale table is found out."""
+    chosen = {"style": {"fnc-yellow"}, "post-processing": {"morelli2021"}}
+    return digest(closure(["calibration_report"], chosen))
 
 
 def write_report(path: Path | None, *, jobs: int | None = None, seed: int = 0) -> None:
@@ -248,8 +261,5 @@ def write_report(path: Path | None, *, jobs: int | None = None, seed: int = 0) -
     for name, note in NOTES.items():
         print(f"  not aimed at: {name}: {note}")
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        head = f"# cellcount simulate --report; 283 images, seed {seed}; code {source_hash()}\n"
-        part.write_text(head + report.to_csv(index=False, float_format="%.4g"))
-        os.replace(part, path)
+        head = f"# cellcount simulate --report; 283 images, seed {seed}; code {code_hash()}\n"
+        write_whole(path, head + report.to_csv(index=False, float_format="%.4g"))

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellcount_lib.data.datasets import load
+from cellcount_lib.data.reading import read_all
 from cellcount_lib.files import write_whole
 from cellcount_lib.machine import cores
-from cellcount_lib.methods.baselines import intensity_rank, oracle, tune_adaptive_threshold
+from cellcount_lib.methods.baselines import (
+    oracle,
+    score_adaptive_threshold,
+    tune_adaptive_threshold,
+)
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.scoring.sweeps import sweep_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,19 +47,14 @@ def difficulty_report(*, jobs: int | None = None) -> "pd.DataFrame":
         {"protocol": "2021 study", "method": "adaptive threshold", "data": "real, published"}
     ]
     rows[0] |= {"n_images": 70, **PUBLISHED}
-    validation, test = load("simulated", split="val"), load("simulated", split="test")
+    validation, test = (
+        list(read_all(load("simulated", split=part), jobs=jobs)) for part in ("val", "test")
+    )
     for name in ("morelli2021", "recommended"):
         ruler = protocol(name)
         quantile = tune_adaptive_threshold(validation, ruler, QUANTILES, jobs=jobs).choice.cutoff
-        found = sweep_rows(
-            (intensity_rank(s.image) for s in test),
-            (s.labels for s in test),
-            ruler,
-            [quantile],
-            images=test.names,
-            jobs=jobs,
-        )
-        perfect = oracle((s.labels for s in test), ruler, images=test.names, jobs=jobs)
+        found = score_adaptive_threshold(test, ruler, quantile, jobs=jobs)
+        perfect = oracle(test, ruler, jobs=jobs)
         for method, scored, cutoff in (
             ("adaptive threshold", found, quantile),
             ("oracle (true mask)", perfect, float("nan")),

@@ -10,22 +10,24 @@ Taught in: 07_out_of_distribution
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from cellcount_lib.data.sample import Sample, brightness
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 
-STEPS = MappingProxyType(
+STEPS: Registry[str] = Registry(
+    "harmonisation step",
     {
         "size": "the network sees cells as wide as those it was trained on",
         "colour": "brightness gets the colour of the training cells",
         "intensity": "background and cells are as bright as in training pictures",
         "cutoff": "the cutoff is chosen again, on validation pictures of the new kind",
-    }
+    },
 )
 
 
@@ -58,8 +60,7 @@ def steps(names: str | None) -> tuple[str, ...]:
     """
     found = tuple(names.split("+")) if names else ()
     for name in found:
-        if name not in STEPS:
-            raise unknown_name("harmonisation step", name, STEPS)
+        STEPS[name]  # an unknown name raises
     if len(set(found)) != len(found):
         raise InputError(f"harmonise: expected every step once, found {names!r}")
     return found
@@ -173,24 +174,24 @@ def describe(samples: Sequence[Sample], magnification: float = 1.0) -> NDArray[n
     Logarithm of the width in pixels; median brightness; brightness over that of the picture's
     background; how far the channels are apart; share of the cells' area in the picture.
     """
-    rows = []
+    rows = [np.empty((0, len(DESCRIPTORS)))]
     for sample in samples:
         light = brightness(sample.image).astype(np.float64)
         spread = np.ptp(sample.image.astype(np.float64), axis=-1)
-        background = (
-            float(np.median(light[sample.labels == 0])) if (sample.labels == 0).any() else 0
+        ground = light[sample.labels == 0]
+        background = float(np.median(ground)) if ground.size else 0.0
+        areas = np.bincount(sample.labels.ravel())
+        cells = np.flatnonzero(areas[1:]) + 1
+        inside = ndimage.median(light, sample.labels, cells)
+        columns = (
+            np.log(2 * np.sqrt(areas[cells] / np.pi) * magnification),
+            inside,
+            inside - background,
+            ndimage.median(spread, sample.labels, cells) / np.maximum(inside, 1.0),
+            np.full(len(cells), (sample.labels > 0).mean()),
         )
-        crowding = float((sample.labels > 0).mean())
-        flat, order = sample.labels.ravel(), np.argsort(sample.labels, axis=None, kind="stable")
-        numbers, starts = np.unique(flat[order], return_index=True)
-        for number, pixels in zip(numbers, np.split(order, starts[1:]), strict=True):
-            if number == 0:
-                continue
-            width = 2 * np.sqrt(pixels.size / np.pi) * magnification
-            inside = float(np.median(light.ravel()[pixels]))
-            colour = float(np.median(spread.ravel()[pixels])) / max(inside, 1.0)
-            rows.append((np.log(width), inside, inside - background, colour, crowding))
-    return np.array(rows, np.float64).reshape(-1, len(DESCRIPTORS))
+        rows.append(np.column_stack(columns))
+    return np.concatenate(rows)
 
 
 def distance(home: NDArray[np.float64], away: NDArray[np.float64]) -> dict[str, float]:

@@ -7,6 +7,7 @@ Taught in: 06_threshold_and_ruler
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_positive
-from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError, InputError
@@ -24,16 +24,15 @@ from cellcount_lib.inference.model_file import MODEL, load_model
 from cellcount_lib.machine import cores
 from cellcount_lib.methods.baselines import (
     QUANTILES,
-    intensity_rank,
     oracle,
     otsu_watershed,
+    score_adaptive_threshold,
     tune_adaptive_threshold,
 )
 from cellcount_lib.methods.blobs import THRESHOLDS, log_blobs
 from cellcount_lib.methods.harmonise import steps
 from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.scoring.sweeps import sweep_rows
 from cellcount_lib.training.data import FullSize, full_size
 from cellcount_lib.training.profiles import PROFILES
 
@@ -59,12 +58,12 @@ class Task:
     Attributes
     ----------
     parts : FullSize
-        The pictures; those of the test are not missing.
+        The pictures; there are test pictures.
     scaled : ScaledProtocol
     run : Path or None
-        Folder of the run, for a method that is of one.
+        Folder of the run, for a method that needs one.
     steps : tuple of str
-        Of harmonisation.
+        Steps of `harmonise.STEPS`.
     root : Path or None
         Folder of the datasets.
     """
@@ -75,16 +74,17 @@ class Task:
     steps: tuple[str, ...]
     root: Path | None
 
-    @property
-    def test(self) -> Dataset:
-        """The test pictures."""
+    @cached_property
+    def tested(self) -> list[Sample]:
+        """The test pictures, in memory."""
         assert self.parts.test is not None
-        return self.parts.test
+        return list(read_all(self.parts.test))
 
     @property
     def of(self) -> Path:
         """Folder of the run."""
-        assert self.run is not None
+        if self.run is None:
+            raise InputError("run: expected the folder of the run, found none")
         return self.run
 
     def rows(self, samples: Sequence[Sample], predicted: Iterable[Labels]) -> "pd.DataFrame":
@@ -122,29 +122,16 @@ class Method:
 
 
 def _adaptive_threshold(task: Task) -> Answer:
-    protocol_, scale = task.scaled.protocol, task.scaled.scale
-    held = list(read_all(task.parts.val))
-    tuned = tune_adaptive_threshold(held, protocol_, QUANTILES, scale=scale, jobs=cores())
+    ruler, scale, held = task.scaled.protocol, task.scaled.scale, list(read_all(task.parts.val))
+    tuned = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
     cutoff = tuned.choice.cutoff
-    samples = list(read_all(task.test))
-    rows = sweep_rows(
-        (intensity_rank(s.image) for s in samples),
-        [s.labels for s in samples],
-        protocol_,
-        [cutoff],
-        images=[s.meta["name"] for s in samples],
-        scale=scale,
-        jobs=cores(),
-    )
-    return rows.drop(columns="cutoff"), cutoff
+    return score_adaptive_threshold(task.tested, ruler, cutoff, scale=scale, jobs=cores()), cutoff
 
 
 def _otsu_watershed(task: Task) -> Answer:
-    settings, scale = task.scaled.protocol.postprocess, task.scaled.scale
-    samples = list(read_all(task.test))
-    return task.rows(
-        samples, (otsu_watershed(s.image, settings, scale=scale) for s in samples)
-    ), None
+    way, scale = task.scaled.protocol.postprocess, task.scaled.scale
+    found = (otsu_watershed(s.image, way, scale=scale) for s in task.tested)
+    return task.rows(task.tested, found), None
 
 
 def _predict_zero(task: Task) -> Answer:
@@ -158,20 +145,13 @@ def _predict_mean(task: Task) -> Answer:
 
 
 def _constant(task: Task, count: float) -> "pd.DataFrame":
-    samples = list(read_all(task.test))
-    blank = (np.zeros_like(s.labels) for s in samples)
-    return task.rows(samples, blank).assign(n_pred=count)
+    """Score a method that finds no object and answers the same count whatever the picture."""
+    blank = (np.zeros_like(s.labels) for s in task.tested)
+    return task.rows(task.tested, blank).assign(n_pred=count)
 
 
 def _oracle(task: Task) -> Answer:
-    samples = list(read_all(task.test))
-    return oracle(
-        [s.labels for s in samples],
-        task.scaled.protocol,
-        images=[s.meta["name"] for s in samples],
-        scale=task.scaled.scale,
-        jobs=cores(),
-    ), None
+    return oracle(task.tested, task.scaled.protocol, scale=task.scaled.scale, jobs=cores()), None
 
 
 def _log_blobs(task: Task) -> Answer:
@@ -185,7 +165,7 @@ def _log_blobs(task: Task) -> Answer:
 
     held = list(read_all(task.parts.val))
     best = max(THRESHOLDS, key=lambda t: task.scaled.pooled(scored(held, t))["f1"])
-    return scored(list(read_all(task.test)), best), best
+    return scored(task.tested, best), best
 
 
 def _again(task: Task) -> Answer:
@@ -193,7 +173,8 @@ def _again(task: Task) -> Answer:
     info = load_model(task.of / MODEL).info
     scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
     val_labels, test_labels = (
-        {s.meta["name"]: s.labels for s in pictures} for pictures in (task.parts.val, task.test)
+        {s.meta["name"]: s.labels for s in samples}
+        for samples in (read_all(task.parts.val), task.tested)
     )
     choice, _ = scaled.choose_cutoff(load_heatmaps(task.of / "heatmaps-val.npz"), val_labels)
     rows = scaled.score(load_heatmaps(task.of / "heatmaps-test.npz"), test_labels, choice.cutoff)

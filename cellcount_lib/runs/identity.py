@@ -14,6 +14,7 @@ from typing import Any
 
 from cellcount_lib.data.datasets import entries_of
 from cellcount_lib.fingerprint import Chosen, closure, digest, source_hash
+from cellcount_lib.methods.harmonise import steps
 from cellcount_lib.methods.score import Scoring
 from cellcount_lib.training.code import training_code
 from cellcount_lib.training.spec import Training
@@ -74,6 +75,7 @@ def chosen_by(asked: Scoring) -> Chosen:
         "method": {asked.method},
         "protocol": {asked.protocol},
         "profile": {asked.profile},
+        "harmonisation step": set(steps(asked.harmonise)),
     }
 
 

@@ -264,7 +264,7 @@ def test_the_book_is_printed_with_solutions_open(site, tmp_path):
 
 
 def test_committed_tables_belong_to_the_simulator_that_is_committed():
-    from cellcount_lib.methods.calibration import source_hash
+    from cellcount_lib.methods.calibration import code_hash
 
     head = (ROOT / "results" / "calibration.csv").read_text().splitlines()[0]
-    assert source_hash() in head, "results/ is stale: run `make report`"
+    assert code_hash() in head, "results/ is stale: run `make report`"

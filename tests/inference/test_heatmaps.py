@@ -56,11 +56,11 @@ def test_nan_is_no_prediction():
     truth[10:40, 10:40] = 1
     blank = Kept(np.full((60, 60), 255, np.uint8), (60, 60))
     good = Kept(encode(np.where(truth > 0, 5.0, -5.0)), (60, 60))
-    ruler = ScaledProtocol(protocol("recommended"), jobs=1)
-    rows = ruler.score({"a": good, "b": blank}, {"a": truth, "b": truth}, 0.5)
+    scaled = ScaledProtocol(protocol("recommended"), jobs=1)
+    rows = scaled.score({"a": good, "b": blank}, {"a": truth, "b": truth}, 0.5)
     assert rows[["tp", "fn", "status"]].values.tolist() == [[1, 0, "ok"], [0, 1, "missing"]]
-    choice, curve = ruler.choose_cutoff({"a": good}, {"a": truth})
+    choice, curve = scaled.choose_cutoff({"a": good}, {"a": truth})
     assert curve["f1"].max() == 1
     assert 0.5 <= choice.cutoff < 1 / (1 + np.exp(-5))
     with pytest.raises(DataError, match="first 'b'"):
-        ruler.score({"a": good, "b": blank}, {"a": truth}, 0.5)
+        scaled.score({"a": good, "b": blank}, {"a": truth}, 0.5)

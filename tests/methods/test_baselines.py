@@ -1,4 +1,4 @@
-"""Baselines, controls and the oracle on pictures whose answer is known."""
+"""Baselines and the oracle on pictures whose answer is known."""
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,7 @@ from cellcount_lib.methods.baselines import (
     oracle,
     otsu_mask,
     otsu_watershed,
-    predict_mean,
-    predict_zero,
+    score_adaptive_threshold,
     tune_adaptive_threshold,
 )
 from cellcount_lib.scoring.pooling import pooled
@@ -89,6 +88,20 @@ def test_tuning_finds_the_share_of_foreground():
         assert again["f1"][0] == f1
 
 
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_adaptive_threshold_is_scored_mask_by_mask(name):
+    samples, p = [picture(4, seed=1), picture(2, seed=2, level=6)], protocol(name)
+    rows = score_adaptive_threshold(samples, p, 0.97)
+    for sample, (_, row) in zip(samples, rows.iterrows(), strict=True):
+        mask = adaptive_threshold(sample.image, 0.97)
+        found = p.segment(mask.astype(np.float32), 0.5)
+        expected = p.score(sample.labels, found, image=sample.meta["name"], mask=mask)
+        assert {k: v for k, v in row.items() if v == v} == {
+            k: v for k, v in expected.items() if v == v
+        }
+    assert rows["tp"].tolist() == [4, 0]  # of the second picture's cells only specks are bright
+
+
 def test_quantiles_hold_the_published_one():
     assert 0.994 in QUANTILES
     assert (QUANTILES[0], QUANTILES[-1], len(QUANTILES)) == (0.98, 0.999, 20)
@@ -101,6 +114,16 @@ def test_otsu_and_watershed_under_every_protocol(name):
     assert labels.dtype == np.int32
     row = p.score(sample.labels, labels)
     assert (row["tp"], row["fp"], row["fn"]) == (8, 0, 0)
+
+
+@pytest.mark.parametrize(("levels", "above"), [((10, 40, 200), 40), ((10, 160, 200), 10)])
+def test_otsu_splits_where_the_classes_are_furthest_apart(levels, above):
+    # 60%, 25% and 15% of the pixels; share * share * (mean - mean)^2 of the two ways to split:
+    # 10 | 40, 200: 0.24 * 90^2 = 1944, and 10, 40 | 200: 0.1275 * 181.2^2 = 4185
+    # 10 | 160, 200: 0.24 * 165^2 = 6534, and 10, 160 | 200: 0.1275 * 145.9^2 = 2714
+    light = np.repeat(np.array(levels, np.uint8), (12, 5, 3))[:, None].repeat(8, axis=1)
+    image = np.stack([light, light // 2, light * 0], axis=2)
+    assert np.array_equal(otsu_mask(image, sigma=0.1), light > above)
 
 
 def test_otsu_parts_touching_cells():
@@ -131,27 +154,14 @@ def test_otsu_follows_the_scale():
     assert otsu_watershed(sample.image).max() == otsu_watershed(small, scale=0.5).max() == 6
 
 
-def test_controls_that_look_at_no_image():
-    true = [0, 2, 4, 10]
-    zero = predict_zero(true)
-    assert (zero.mae, zero.medae) == (4.0, 3.0)
-    assert zero.mpe_percent == pytest.approx(-75)  # 0 for the empty image, -100 for the others
-    mean = predict_mean(true, n_train=[3, 5])
-    assert (mean.mae, mean.r2) == (3.0, 0.0)
-    assert predict_mean(true, n_train=[9]).r2 < 0
-    assert predict_zero(true, mpe="paper2021").mpe_percent == pytest.approx(100)
-    with pytest.raises(InputError, match="n_train"):
-        predict_mean(true, n_train=[])
-
-
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_oracle_of_separate_cells_is_perfect(name):
     samples = [picture(n) for n in (0, 3, 8)]
     p = protocol(name)
-    rows = oracle((s.labels for s in samples), p, images=["a", "b", "c"])
+    rows = oracle(samples, p)
     scores = pooled(rows, mpe=p.mpe)
     assert (scores["f1"], scores["mae"], scores["n_images"]) == (1.0, 0.0, 3)
-    assert rows["image"].tolist() == ["a", "b", "c"]
+    assert rows["image"].tolist() == ["0-0", "3-0", "8-0"]
     expected = [p.score(s.labels, p.segment(s.mask.astype(np.float32), 0.5)) for s in samples]
     unnamed = rows.drop(columns="image")
     pd.testing.assert_frame_equal(unnamed, pd.DataFrame(expected).drop(columns="image"))
@@ -161,7 +171,9 @@ def test_oracle_shows_what_the_protocol_loses():
     labels = np.zeros(SIZE, np.int32)
     labels[disk((60, 60), 17)] = 1
     labels[disk((60, 200), 6)] = 2  # 113 pixels: below the smallest object
-    scores = pooled(oracle([labels], protocol("recommended")))
+    scores = pooled(
+        oracle([Sample(picture(0).image, labels, {"name": "a"})], protocol("recommended"))
+    )
     assert (scores["tp"], scores["fp"], scores["fn"]) == (1, 0, 1)
 
 

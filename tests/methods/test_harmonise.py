@@ -1,17 +1,10 @@
-"""Looks, steps and distances of kinds of pictures, by hand; blobs; networks away from home."""
-
-import json
+"""Looks, steps and distances of kinds of pictures, worked out by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from cellcount_lib.data.datasets import load
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.inference.evaluation import ScaledProtocol
-from cellcount_lib.methods.apply import apply
-from cellcount_lib.methods.blobs import log_blobs
 from cellcount_lib.methods.harmonise import (
     DESCRIPTORS,
     Harmonisation,
@@ -22,21 +15,10 @@ from cellcount_lib.methods.harmonise import (
     measure,
     steps,
 )
-from cellcount_lib.methods.score import Scoring, score
-from cellcount_lib.scoring.objects import centroids
-from cellcount_lib.scoring.pooling import pooled
-from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.training.data import full_size
-from tests.discs import disc_labels, write_dataset
+from tests.discs import disc_labels
+from tests.methods.pictures import picture
 
 HOME = Look(cell_px=18.0, background=20.0, cell=160.0, colour=(1.0, 0.8, 0.2))
-
-
-def picture(places, *, light=100, background=30, colour=(1, 1, 1), size=(90, 120)):
-    labels = disc_labels(size, places)
-    image = np.full((*size, 3), background, np.uint8)
-    image[labels > 0] = (light * np.array(colour)).astype(np.uint8)
-    return Sample(image, labels, {"name": "a"})
 
 
 PLACES = [(20, 20, 9), (60, 80, 12), (60, 30, 6)]
@@ -115,126 +97,43 @@ def test_a_distance_is_how_far_sorted_values_have_to_move():
     assert distance(home, home)["mean"] == 0
 
 
-def test_blobs_lie_where_discs_are():
-    places = [(20, 20, 9), (60, 80, 10), (60, 30, 8)]
-    found = log_blobs(picture(places, light=220, background=10).image, cell_px=18.0)
-    assert found.max() == 3
-    true = sorted((row, column) for row, column, _ in places)
-    for (row, column), centre in zip(true, sorted(map(tuple, centroids(found)[0])), strict=True):
-        assert np.hypot(row - centre[0], column - centre[1]) < 3
-    areas = np.bincount(found.ravel())[1:]
-    assert (areas > 100).all()
-    assert (areas < 700).all()
+def test_every_step_pixel_by_pixel():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (6, 7, 3)).astype(np.uint8)
+    away = Look(cell_px=9.0, background=40.0, cell=110.0, colour=(0.2, 0.4, 1.0))
+    both = Harmonisation(("colour", "intensity"), HOME, away)(image)
+    light = Harmonisation(("intensity",), HOME, away)(image)
+    for place in np.ndindex(6, 7):
+        pixel = image[place].astype(float)
+        # 40 becomes 20 and 110 becomes 160: twice the contrast
+        wanted = max(0.0, 20 + 2 * (pixel.max() - 40))
+        for made, expected in (
+            (both[place], wanted * np.array(HOME.colour)),
+            (light[place], wanted * pixel / max(pixel.max(), 1)),
+        ):
+            assert np.abs(made - np.clip(expected, 0, 255)).max() <= 0.51
 
 
-def test_large_pictures_are_reduced_and_labels_come_back_at_full_size():
-    sample = picture([(150, 150, 60), (150, 400, 60)], light=220, size=(300, 560))
-    found = log_blobs(sample.image, cell_px=120.0)
-    assert found.shape == (300, 560)
-    assert found.max() == 2
-    assert found[150, 150] != found[150, 400]
-    assert log_blobs(picture([]).image, cell_px=18.0).max() == 0
+def test_pictures_without_contrast_are_not_torn_apart():
+    flat = Look(cell_px=18.0, background=50.0, cell=50.0, colour=(1.0, 1.0, 1.0))
+    image = np.full((2, 2, 3), 50, np.uint8)
+    image[0, 0] = 51
+    made = Harmonisation(("intensity",), HOME, flat)(image)
+    assert made[1, 1].tolist() == [20, 20, 20]
+    assert made[0, 0].tolist() == [160, 160, 160]  # a contrast of 0 counts as 1
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A small network trained on discs, in the folder of a run with its record."""
-    from cellcount_lib.runs.leaving import leave_record, record_of
-    from cellcount_lib.training.data import read_data
-    from cellcount_lib.training.prepare import prepare
-    from cellcount_lib.training.result import evaluate, leave
-    from cellcount_lib.training.spec import Training
-
-    base = tmp_path_factory.mktemp("home")
-    write_dataset(base / "discs", train=6, val=3, test=2)
-    asked = Training(
-        dataset=f"folder:{base / 'discs'}",
-        arch="small-unet",
-        profile="smoke",
-        crop=32,
-        batch=4,
-        steps=40,
-        epochs=3,
-        scale=1.0,
-        protocol_scale=0.45,
-        precision="fp32",
-    )
-    data = read_data(asked, jobs=1)
-    folder = base / "runs" / "one"
-    ready = prepare(asked, data, folder, show=False)
-    ready.fit()
-    result = evaluate(ready, data, jobs=1)
-    leave(folder, asked, result)
-    leave_record(folder, record_of(asked, data, result, begun="2026-01-01T00:00:00Z", total=1.0))
-    assert result.scores["f1"] > 0.8
-    return base, folder, result
-
-
-def away(base, name, **change):
-    """The discs again, larger and dimmer, or as `change` says."""
-    folder = base / name
-    if not folder.exists():
-        write_dataset(folder, train=4, val=3, test=3, seed=5, **change)
-    return f"folder:{folder}"
-
-
-def test_at_home_a_network_scores_what_its_run_scored(home):
-    base, folder, result = home
-    parts = full_size(f"folder:{base / 'discs'}", "smoke", protocol_scale=0.45)
-    rows, cutoff = apply(folder, parts, ScaledProtocol(protocol("recommended"), 0.45, 1))
-    assert cutoff == result.info.threshold
-    pd.testing.assert_frame_equal(rows, result.images)
-
-
-def test_with_size_the_network_sees_cells_as_wide_as_at_home(home, monkeypatch):
-    from cellcount_lib.methods import apply as applying
-
-    base, folder, result = home
-    name = away(base, "large", size=(230, 260), number=4, radius=27.0)
-    seen, real = [], applying.heatmaps
-
-    def watched(model, pictures, *, scale):
-        seen.append(scale)
-        return real(model, pictures, scale=scale, jobs=1)
-
-    monkeypatch.setattr(applying, "heatmaps", watched)
-    for harmonise in (None, "size"):
-        asked = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise=harmonise)
-        assert pooled(score(asked, run=folder).images)["f1"] > 0.8
-    assert seen[0] == result.info.scale == 1.0
-    assert seen[1] == pytest.approx(9 / 27, rel=0.03)
-
-
-def test_the_cutoff_is_chosen_again_only_when_asked_and_home_is_looked_at_once(home):
-    base, folder, result = home
-    name = away(base, "large", size=(230, 260), number=4, radius=27.0)
-    kept = folder / "home-recommended.json"
-    kept.unlink(missing_ok=True)
-    asked = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise="size")
-    assert score(asked, run=folder).cutoff == result.info.threshold
-    known = json.loads(kept.read_text())
-    kept.write_text(json.dumps(known | {"cutoff": 0.9}))
-    assert score(asked, run=folder).cutoff == 0.9, "what was kept is used"
-    kept.write_text(json.dumps(known | {"cutoff": 0.9, "of": "another run"}))
-    assert score(asked, run=folder).cutoff == result.info.threshold, "but not of another run"
-    again = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise="size+cutoff")
-    assert score(again, run=folder).cutoff in protocol("recommended").cutoffs
-
-
-def test_what_cannot_be_applied_is_refused(home, tmp_path):
-    base, _, _ = home
-    name = f"folder:{base / 'discs'}"
-    with pytest.raises(InputError, match="only the method 'apply'"):
-        Scoring("oracle", harmonise="size")
-    with pytest.raises(InputError, match="expected the id of a run"):
-        Scoring("apply")
-    with pytest.raises(DataError, match="expected the model of a run"):
-        score(Scoring("apply", dataset=name, profile="smoke", run="x"), run=tmp_path)
-
-
-def test_blobs_are_tuned_on_validation_pictures(home):
-    base, _, _ = home
-    asked = Scoring("log-blobs", dataset=f"folder:{base / 'discs'}", profile="smoke")
-    found = score(asked)
-    assert len(found.images) == len(load(asked.dataset, split="test"))
-    assert pooled(found.images)["f1"] > 0.8
+def test_descriptors_of_several_cells_by_hand():
+    labels = np.array([[1, 1, 0, 3], [1, 1, 0, 3], [0, 0, 0, 3]], np.int32)  # there is no 2
+    image = np.zeros((3, 4, 3), np.uint8)
+    image[..., 0] = [[10, 20, 1, 90], [40, 100, 2, 60], [3, 9, 9, 30]]
+    image[..., 1] = [[10, 10, 0, 90], [40, 10, 0, 60], [0, 0, 0, 30]]
+    found = describe([Sample(image, labels, {})])
+    # background 1, 2, 3, 9, 9; channels 10, 20, 40, 100 apart, and 90, 60, 30
+    expected = [
+        [np.log(2 * np.sqrt(4 / np.pi)), 30, 27, 30 / 30, 7 / 12],
+        [np.log(2 * np.sqrt(3 / np.pi)), 60, 57, 60 / 60, 7 / 12],
+    ]
+    assert found == pytest.approx(np.array(expected))
+    covered = describe([Sample(image[:2, :2], labels[:2, :2], {})])
+    assert covered == pytest.approx(np.array([[expected[0][0], 30, 30, 1.0, 1.0]]))
