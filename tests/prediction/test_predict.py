@@ -21,6 +21,7 @@ from cellcount_lib.errors import InputError, WriteError
 from cellcount_lib.inference.model_file import ModelInfo, TrainedModel, load_model, save_model
 from cellcount_lib.models import build
 from cellcount_lib.prediction.run import Settings, find_sources, predict_files
+from tests.command import cellcount
 from tests.discs import draw
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,7 +208,9 @@ def test_pixel_size_and_cell_size_rescale(model_file, tmp_path):
 
     def count(*options):
         out = tmp_path / "out"
-        ended = run_command(tmp_path / "*.???", "--model", model_file, "--out", out, *options)
+        ended = cellcount(
+            "predict", tmp_path / "*.???", "--model", model_file, "--out", out, *options
+        )
         assert ended.returncode == 0, ended.stderr
         return {
             Path(r["image"]).name: (int(r["count"]), float(r["magnified"]), r["pixel_size_from"])
@@ -231,14 +234,14 @@ def test_channels(model_file, tmp_path):
     image, _ = draw(np.random.default_rng(0), size=(150, 170), number=5, radius=14)
     both = np.stack([np.full(image.shape[:2], 20, np.uint8), image[..., 0]])
     tifffile.imwrite(tmp_path / "a.tif", both, imagej=True, metadata={"axes": "CYX"})
-    silent = run_command(tmp_path / "a.tif", "--model", model_file, "--out", tmp_path / "out")
+    silent = cellcount(
+        "predict", tmp_path / "a.tif", "--model", model_file, "--out", tmp_path / "out"
+    )
     assert silent.returncode == 1
     assert "found 2 channels; say which to use" in silent.stderr
     for channels, cells in (("2", 5), ("1", 0)):
-        ended = run_command(
-            tmp_path / "a.tif", "--model", model_file, "--out", tmp_path / "out",
-            "--channels", channels,
-        )  # fmt: skip
+        places = [tmp_path / "a.tif", "--model", model_file, "--out", tmp_path / "out"]
+        ended = cellcount("predict", *places, "--channels", channels)
         assert f"1 pictures, {cells} cells" in ended.stdout
 
 
@@ -267,7 +270,7 @@ def test_mistakes_are_one_sentence(pictures, model_file, tmp_path, arguments, me
     for name, value in defaults.items():
         if name not in given:
             given += [name, value]
-    ended = run_command(*given)
+    ended = cellcount("predict", *given)
     assert ended.returncode == 1
     assert re.search(message, ended.stderr), ended.stderr
     assert "Traceback" not in ended.stderr

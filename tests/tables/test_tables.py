@@ -3,9 +3,9 @@
 import json
 import os
 import re
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from cellcount_lib.tables.collect import (
 )
 from cellcount_lib.tables.compare import row_counts, summary
 from cellcount_lib.tables.render import tables
+from tests.command import cellcount
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -304,17 +305,11 @@ def collected(tmp_path_factory):
     """Run the quick grid once and make its tables."""
     base = tmp_path_factory.mktemp("tables")
     project = make_project(base / "project")
-    environment = os.environ | {"CELLCOUNT_PROJECT": str(project), "PYTHONPATH": str(ROOT)}
+    environment = {"CELLCOUNT_PROJECT": str(project), "PYTHONPATH": str(ROOT)}
 
     def command(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "cellcount_lib", *arguments],
-            env=environment,
-            cwd=base,
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        with patch.dict(os.environ, environment), chdir(base):
+            return cellcount(*arguments)
 
     early = command("tables", "quick", "--profile", "smoke")
     assert command("run", "quick", "--profile", "smoke", "--seeds", "0").returncode == 0
@@ -367,7 +362,7 @@ def test_verify_finds_any_change(collected):
         (folder / "quick.md", lambda text: text.replace("0.857", "0.858", 1)),
         (folder / "quick.tex", lambda text: text[:-2]),
         (folder / "quick.json", lambda text: text.replace('"f1": 0.8', '"f1": 0.9')),
-        (notebook, lambda text: text.replace('"tp": 18', '"tp": 17')),
+        (notebook, lambda text: text.replace('"tp":18', '"tp":17')),
     ]
     for path, change in changes:
         before = path.read_text()
