@@ -135,6 +135,15 @@ def test_tests_of_a_module_and_of_its_importers(checkout):
         "tests/scoring/test_matching.py",
         "cellcount_lib/scoring/matching.py",
     ]
+    assert chosen(["cellcount_lib/scoring/matching.py"], checkout) == [
+        "tests/scoring/test_matching.py",
+        "cellcount_lib/scoring/matching.py",
+        "cellcount_lib/runs/grid.py",
+    ], "of a module that imports it, no test but its own"
+    assert chosen(["cellcount_lib/runs/grid.py"], checkout) == [
+        "tests/runs",
+        "cellcount_lib/runs/grid.py",
+    ], "it has no test of its own: all of its room"
     assert chosen(["README.md", "cellcount_lib/gone.py"], checkout) == []
     assert chosen(["tests/runs/test_launch.py"], checkout) == ["tests/runs/test_launch.py"]
 

@@ -3,8 +3,8 @@
     python tools/changed.py -- python -m pytest -n 2
 
 The tests of a module are those of the same name (``cellcount_lib/scoring/matching.py``:
-``tests/scoring/test_matching.py``), else all of its room, and the doctests in it; beside them the
-tests of the modules that import it directly. Tests that take minutes are left to `make test`.
+``tests/scoring/test_matching.py``), else all of its room, and the doctests in it; beside them those
+of the same name of the modules that import it. Tests that take minutes are left to `make test`.
 """
 
 import ast
@@ -54,8 +54,8 @@ def importers(name: str, root: Path = ROOT) -> list[str]:
     return found
 
 
-def belonging_to(name: str, root: Path = ROOT) -> list[str]:
-    """Test files, and the file itself for its doctests, that belong to a changed file."""
+def belonging_to(name: str, root: Path = ROOT, *, room: bool = True) -> list[str]:
+    """Test files, or the whole room's, and the file itself for its doctests."""
     path = Path(name)
     if not (root / path).exists():
         return []
@@ -65,7 +65,7 @@ def belonging_to(name: str, root: Path = ROOT) -> list[str]:
         return []
     mirror = Path("tests", *path.parts[1:-1])
     own = mirror / f"test_{path.name}"
-    places = [own] if (root / own).exists() else [mirror] if mirror.name != "tests" else []
+    places = [own] if (root / own).exists() else [mirror] if room and mirror.name != "tests" else []
     return [*(p.as_posix() for p in places if (root / p).exists()), name]
 
 
@@ -77,7 +77,7 @@ def chosen(names: Iterable[str], root: Path = ROOT) -> list[str]:
         found |= dict.fromkeys(belonging_to(name, root))
         if name.startswith(f"{LIBRARY}/") and (root / name).exists():
             for other in importers(name, root):
-                found |= dict.fromkeys(belonging_to(other, root))
+                found |= dict.fromkeys(belonging_to(other, root, room=False))
     return [test for test in found if test in names or not test.startswith(SLOW)]
 
 
