@@ -1,16 +1,16 @@
 """Networks away from home: what a step changes, and what stays as it was at home."""
 
 import json
-from dataclasses import replace
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cellcount_lib.data.datasets import load
+from cellcount_lib.data.images import read_image, write_png
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
-from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.methods.apply import apply
 from cellcount_lib.methods.harmonise import measure
 from cellcount_lib.methods.score import Scoring, score
@@ -54,11 +54,13 @@ def home(tmp_path_factory):
     return base, folder, result
 
 
-def away(base, name, **change):
-    """The discs again, larger and dimmer, or as `change` says."""
+def away(base, name, *, dim=1, **change):
+    """The discs again, larger and `dim` times as dark, or as `change` says."""
     folder = base / name
     if not folder.exists():
         write_dataset(folder, train=4, val=3, test=3, seed=5, **change)
+        for path in (folder / "images").iterdir():
+            write_png(path, read_image(path)[0] // dim)
     return f"folder:{folder}"
 
 
@@ -70,23 +72,28 @@ def test_at_home_a_network_scores_what_its_run_scored(home):
     pd.testing.assert_frame_equal(rows, result.images)
 
 
-def test_with_size_the_network_sees_cells_as_wide_as_at_home(home, monkeypatch):
-    from cellcount_lib.methods import apply as applying
-
-    base, folder, result = home
-    name = away(base, "large", size=(230, 260), number=4, radius=27.0)
-    seen, real = [], applying.heatmaps
+@pytest.fixture
+def seen(monkeypatch):
+    """What networks were given and what they answered: images, scale, heatmaps, labels."""
+    calls = []
 
     def watched(model, pictures, *, scale):
-        seen.append(scale)
-        return real(model, pictures, scale=scale, jobs=1)
+        kept, labels = heatmaps(model, pictures, scale=scale)
+        calls.append(([s.image for s in pictures], scale, kept, labels))
+        return kept, labels
 
-    monkeypatch.setattr(applying, "heatmaps", watched)
+    monkeypatch.setattr(sys.modules["cellcount_lib.methods.apply"], "heatmaps", watched)
+    return calls
+
+
+def test_with_size_the_network_sees_cells_as_wide_as_at_home(home, seen):
+    base, folder, result = home
+    name = away(base, "large", size=(230, 260), number=4, radius=27.0)
     for harmonise in (None, "size"):
         asked = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise=harmonise)
         assert pooled(score(asked, run=folder).images)["f1"] > 0.8
-    assert seen[0] == result.info.scale == 1.0
-    assert seen[1] == pytest.approx(9 / 27, rel=0.03)
+    assert seen[0][1] == result.info.scale == 1.0
+    assert seen[1][1] == pytest.approx(9 / 27, rel=0.03)
 
 
 def test_the_cutoff_is_chosen_again_only_when_asked_and_home_is_looked_at_once(home):
@@ -105,50 +112,47 @@ def test_the_cutoff_is_chosen_again_only_when_asked_and_home_is_looked_at_once(h
     assert score(again, run=folder).cutoff in protocol("recommended").cutoffs
 
 
-def test_scores_away_are_those_of_pictures_changed_by_hand(home):
+def test_pictures_away_are_changed_as_by_hand_and_the_cutoff_is_theirs(home, seen):
     base, folder, _ = home
-    name = away(base, "large", size=(230, 260), number=4, radius=27.0)
-    asked = Scoring(
-        "apply",
-        dataset=name,
-        profile="smoke",
-        run="one",
-        harmonise="size+colour+intensity+cutoff",
-    )
+    name = away(base, "dim", dim=4, size=(160, 180), number=4, radius=18.0)
+    steps = "size+colour+intensity+cutoff"
+    asked = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise=steps)
+    score(asked, run=folder)
+    kept_home = folder / "home-recommended.json"
+    kept_home.write_text(json.dumps(json.loads(kept_home.read_text()) | {"cutoff": 0.97}))
     scored = score(asked, run=folder)
+    kept_home.unlink()
     here, there = (
         measure(list(load(folder_name, split="train")))
         for folder_name in (f"folder:{base / 'discs'}", name)
     )
-
-    def changed(sample):
-        light = sample.image.max(axis=2).astype(np.float32)
-        contrast = (here.cell - here.background) / (there.cell - there.background)
-        wanted = np.maximum(here.background + contrast * (light - there.background), 0)
-        image = wanted[..., None] * np.array(here.colour, np.float32)
-        return replace(sample, image=np.rint(np.clip(image, 0, 255)).astype(np.uint8))
-
-    ruler, size = protocol("recommended"), scored.protocol_scale
-    network = load_model(folder / "model.safetensors").model
-    seen = {}
-    for part in ("val", "test"):
-        pictures = [changed(sample) for sample in load(name, split=part)]
-        scale = round(here.cell_px / there.cell_px, 3)
-        kept, labels = heatmaps(network, pictures, scale=scale, jobs=1)
-        seen[part] = [(kept[n].heatmap(), labels[n], n) for n in kept]
-
-    def rows(part, cutoff):
-        return [
-            ruler.score(labels, ruler.segment(heatmap, cutoff, scale=size), image=n, scale=size)
-            for heatmap, labels, n in seen[part]
-        ]
+    contrast = (here.cell - here.background) / (there.cell - there.background)
+    ruler, size, rows = protocol("recommended"), scored.protocol_scale, {}
+    for part, (images, scale, kept, labels) in zip(("val", "test"), seen[2:], strict=True):
+        assert scale == round(here.cell_px / there.cell_px, 3)
+        for sample, image in zip(load(name, split=part), images, strict=True):
+            light = here.background + contrast * (sample.image.max(axis=2) - there.background)
+            by_hand = np.maximum(light, 0)[..., None] * np.array(here.colour)
+            assert np.abs(image - np.clip(by_hand, 0, 255)).max() <= 0.51
+        rows[part] = {
+            cutoff: [
+                ruler.score(
+                    labels[n],
+                    ruler.segment(kept[n].heatmap(), cutoff, scale=size),
+                    image=n,
+                    scale=size,
+                )
+                for n in kept
+            ]
+            for cutoff in ruler.cutoffs
+        }
 
     def f1(cutoff):
-        tp, fp, fn = np.sum([[r["tp"], r["fp"], r["fn"]] for r in rows("val", cutoff)], axis=0)
-        return 2 * tp / (2 * tp + fp + fn)
+        sums = pd.DataFrame(rows["val"][cutoff]).sum(numeric_only=True)
+        return 2 * sums["tp"] / (2 * sums["tp"] + sums["fp"] + sums["fn"])
 
     assert scored.cutoff == max(ruler.cutoffs, key=f1)
-    pd.testing.assert_frame_equal(scored.images, pd.DataFrame(rows("test", scored.cutoff)))
+    pd.testing.assert_frame_equal(scored.images, pd.DataFrame(rows["test"][scored.cutoff]))
 
 
 def test_a_folder_without_a_network_is_refused(home, tmp_path):

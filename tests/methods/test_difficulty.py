@@ -16,15 +16,15 @@ def picture(name, cells, seed):
     labels = np.zeros((280, 320), np.int32)
     image = rng.normal(20, 4, labels.shape)
     image[disk((220, 250), 13)] += 60  # bright, and no cell
-    for number, (row, column, light) in enumerate(cells, start=1):
-        inside = disk((row, column), 15)
+    for number, (row, column, radius, light) in enumerate(cells, start=1):
+        inside = disk((row, column), radius)
         image[inside] += light
         labels[inside] = number
     grey = np.clip(image, 0, 255).astype(np.uint8)
     return Sample(np.stack([grey // 2, grey, grey * 0], axis=2), labels, {"name": name})
 
 
-CELLS = [(60, 60, 90), (60, 82, 80), (150, 220, 55)]
+CELLS = [(60, 60, 20, 90), (60, 82, 9, 80), (150, 220, 15, 55)]  # the first two touch
 PICTURES = {
     "val": [picture("a", CELLS, 0), picture("b", CELLS[1:], 1)],
     "test": [picture("c", CELLS, 2), picture("d", CELLS[:1], 3)],
@@ -77,6 +77,7 @@ def test_the_report_is_what_plain_counting_gives(small, tmp_path, capsys):
         * 2
     )
     assert report.loc[0, ["n_images", "threshold", "f1"]].tolist() == [70, 0.994, 0.6106]
+    assert report.loc[2, "f1"] != report.loc[4, "f1"], "the protocols differ"
     places = iter(report.index[1:])
     for name in ("morelli2021", "recommended"):
         ruler = protocol(name)
