@@ -36,28 +36,15 @@ SMALLEST_OBJECT = 80  # pixels; what the measured figures take for an object
 
 @dataclass(frozen=True)
 class ImageStatistics:
-    """What one picture contributes; small enough to send between processes.
+    """What one picture contributes; small enough to send between processes."""
 
-    Attributes
-    ----------
-    components : ndarray, shape (K,)
-        Areas of the connected components of the marked pixels.
-    axes : ndarray, shape (N, 4)
-        Area, major axis, minor axis and Feret diameter of those of 80 pixels and more.
-    split : ndarray, shape (M, 4)
-        The same after the watershed of 2021.
-    pixels : int
-    histograms : ndarray, shape (3, 256)
-    products : ndarray, shape (3,)
-        Sums of red times green, red times blue, and green times blue.
-    """
-
-    components: NDArray[np.int64]
+    components: NDArray[np.int64]  # areas of the connected components of labels > 0
+    # area, major axis, minor axis and Feret diameter of those of 80 pixels and more, shape (N, 4)
     axes: NDArray[np.float64]
-    split: NDArray[np.float64]
+    split: NDArray[np.float64]  # the same after the watershed of 2021, shape (M, 4)
     pixels: int
-    histograms: NDArray[np.int64]
-    products: NDArray[np.float64]
+    histograms: NDArray[np.int64]  # shape (3, 256)
+    products: NDArray[np.float64]  # sums of red * green, red * blue, green * blue
 
     @property
     def objects(self) -> NDArray[np.int64]:

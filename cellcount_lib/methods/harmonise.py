@@ -8,7 +8,7 @@ labelled pictures tell (`measure`); the network is never changed.
 Taught in: 07_out_of_distribution
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, overload
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.data.sample import Sample, brightness
+from cellcount_lib.data.sample import Sample, brightness, cell_width
 from cellcount_lib.errors import InputError
 from cellcount_lib.registry import Registry
 
@@ -78,8 +78,6 @@ def measure(samples: Sequence[Sample]) -> Look:
     >>> measure([Sample(image, labels, {})])
     Look(cell_px=33.85, background=10.0, cell=200.0, colour=(1.0, 0.5, 0.0))
     """
-    from cellcount_lib.data.sample import cell_width
-
     light = [brightness(s.image) for s in samples]
     inside = [s.labels > 0 for s in samples]
     cells = np.concatenate([s.image[i] for s, i in zip(samples, inside, strict=True)])
@@ -150,9 +148,6 @@ class Harmonised(Sequence[Sample]):
 
     def __len__(self) -> int:
         return len(self.samples)
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[i] for i in range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

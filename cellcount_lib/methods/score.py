@@ -91,12 +91,10 @@ class Task:
         """Score labels that were predicted for pictures, a row each."""
         import pandas as pd
 
-        score = self.scaled.protocol.score
+        ruler, scale = self.scaled.protocol, self.scaled.scale
+        pairs = zip(samples, predicted, strict=True)
         return pd.DataFrame(
-            [
-                score(s.labels, labels, image=s.meta["name"], scale=self.scaled.scale)
-                for s, labels in zip(samples, predicted, strict=True)
-            ]
+            [ruler.score(s.labels, p, image=s.meta["name"], scale=scale) for s, p in pairs]
         )
 
 
@@ -134,20 +132,16 @@ def _otsu_watershed(task: Task) -> Answer:
     return task.rows(task.tested, found), None
 
 
-def _predict_zero(task: Task) -> Answer:
-    return _constant(task, 0.0), None
+def _predict_zero(task: Task, count: float = 0.0) -> Answer:
+    """Score a method that finds no object and answers the same count whatever the picture."""
+    blank = (np.zeros_like(s.labels) for s in task.tested)
+    return task.rows(task.tested, blank).assign(n_pred=count), None
 
 
 def _predict_mean(task: Task) -> Answer:
     objects = task.scaled.protocol.true_objects
     counts = [objects(s.labels).max() for s in read_all(task.parts.train)]
-    return _constant(task, float(np.mean(counts))), None
-
-
-def _constant(task: Task, count: float) -> "pd.DataFrame":
-    """Score a method that finds no object and answers the same count whatever the picture."""
-    blank = (np.zeros_like(s.labels) for s in task.tested)
-    return task.rows(task.tested, blank).assign(n_pred=count)
+    return _predict_zero(task, float(np.mean(counts)))
 
 
 def _oracle(task: Task) -> Answer:
