@@ -17,6 +17,8 @@ begun = now()
 names = PARAMETER_NAMES
 parameters = {name: globals()[name] for name in names}
 time.sleep(float(os.environ.get("QUICK_SECONDS", "0")))
+stuck = os.environ.get("QUICK_STUCK", "")  # a network whose runs never leave a record
+time.sleep(60 if arch == stuck else 0)
 if arch == "fcn":
     raise ValueError("this one fails")
 rows = [
@@ -40,7 +42,7 @@ write_record(Path(out), record)  # a run that is killed before this one may be d
 (Path(out) / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])
 with open(Path(out).parent / "executions.txt", "a") as file:
     file.write(Path(out).name + "\\n")
-time.sleep(float(os.environ.get("QUICK_SECONDS_AFTER", "0")))
+time.sleep(60 if stuck else 0)  # the others leave theirs, and do not end
 record
 """
 

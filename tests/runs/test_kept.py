@@ -10,10 +10,19 @@ from tests.runs.test_launch import Place
 def test_a_table_grows_on_another_machine(tmp_path):
     here = Place(make_project(tmp_path / "project"), tmp_path / "here")
     results = here.project / "results"
+    notebooks = results / "smoke" / "notebooks" / "quick"
     assert here.run("run", "--seeds", "0", "--jobs", "2").returncode == 0
     made = here.run("tables", "--seeds", "0", "--out", str(results))
     assert made.returncode == 0, made.stderr
     first = (results / "smoke" / "quick.csv").read_text()
+    for path in notebooks.glob("*.ipynb"):
+        text = path.read_text()
+        small = json.dumps(json.loads(text), separators=(",", ":"), sort_keys=True) + "\n"
+        assert text == small
+    shutil.rmtree(here.runs)
+    again = here.run("tables", "--seeds", "0", "--out", str(results))
+    assert again.returncode == 0, "collected from kept notebooks alone"
+    assert (results / "smoke" / "quick.csv").read_text() == first
 
     there = Place(here.project, tmp_path / "there")
     status = there.run("status", "--seeds", "0,1")
@@ -29,7 +38,6 @@ def test_a_table_grows_on_another_machine(tmp_path):
     rows = (results / "smoke" / "quick.csv").read_text().splitlines()
     assert set(first.splitlines()) <= set(rows)
     assert len(rows) == 5
-    notebooks = results / "smoke" / "notebooks" / "quick"
     assert len(list(notebooks.glob("*.ipynb"))) == 4
     verified = there.run_plain("tables", "--verify", "--out", str(results))
     assert "1 tables, 0 differences; 0 of 4 rows are stale" in verified.stdout, verified.stderr
@@ -42,16 +50,3 @@ def test_a_table_grows_on_another_machine(tmp_path):
     assert "4 of 4 rows are stale" in verified.stdout
     status = Place(here.project, tmp_path / "third").run("status", "--seeds", "0")
     assert "what is kept is stale, changed since: the chapter" in status.stdout
-
-
-def test_a_kept_notebook_is_small_and_whole(tmp_path):
-    here = Place(make_project(tmp_path / "project"), tmp_path / "here")
-    results = here.project / "results"
-    here.run("run", "--seeds", "0", "--jobs", "2")
-    here.run("tables", "--seeds", "0", "--out", str(results))
-    for path in (results / "smoke" / "notebooks" / "quick").glob("*.ipynb"):
-        text = path.read_text()
-        assert text == json.dumps(json.loads(text), separators=(",", ":"), sort_keys=True) + "\n"
-        shutil.rmtree(here.runs, ignore_errors=True)
-    again = here.run("tables", "--seeds", "0", "--out", str(results))
-    assert again.returncode == 0, "collected from kept notebooks alone"
