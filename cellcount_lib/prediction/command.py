@@ -43,9 +43,9 @@ def predict_command(
     """Count the cells of your own pictures: PNG, JPEG, TIFF; 8 to 32 bit; stacks; channels.
 
     OUT gets counts.csv (one row per picture), objects.csv (one per cell), overlays/ to look at, and
-    labels/ (16-bit TIFF: the number of the cell at every pixel). An interrupted command goes on
-    where it stopped. A picture that cannot be read is reported and has a row, too; the exit code is
-    then 1.
+    labels/ (16-bit TIFF: the number of the cell at every pixel). To continue an interrupted
+    command, give it again. A picture that cannot be read is reported and has a row, too; the exit
+    code is then 1.
     """
     from tqdm import tqdm
 
@@ -53,7 +53,7 @@ def predict_command(
     from cellcount_lib.inference.model_file import load_model, tensor_digest
     from cellcount_lib.inference.predict import choose_device, choose_precision
     from cellcount_lib.prediction.reading import parse_channels
-    from cellcount_lib.prediction.run import Settings, find_sources, predict_files
+    from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
     from cellcount_lib.progress import watched
     from cellcount_lib.scoring.protocols import protocol as named
 
@@ -65,9 +65,9 @@ def predict_command(
     chosen = parse_channels(channels)
     where = choose_device(device)
     choose_precision(where, precision)
-    sources = find_sources(paths, out=out)
+    pictures = find_pictures(paths, out=out)
     trained = load_model(model)
-    settings = Settings(
+    counting = Counting(
         model=f"{Path(model).name} {tensor_digest(trained.model.state_dict())[:12]}",
         channels=chosen,
         pixel_size_um=pixel_size,
@@ -77,11 +77,11 @@ def predict_command(
         formats=tuple(f for f, on in (("geojson", geojson), ("rois", rois)) if on),
         precision=precision,
     )
-    with tqdm(total=len(sources), unit="file", disable=not watched()) as bar:
+    with tqdm(total=len(pictures), unit="file", disable=not watched()) as bar:
         total = predict_files(
-            sources,
+            pictures,
             trained,
-            settings,
+            counting,
             out,
             device=str(where),
             each=lambda text: bar.write(f"skipped: {text}", file=sys.stderr),

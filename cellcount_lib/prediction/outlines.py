@@ -1,7 +1,7 @@
-"""Outlines of labelled objects along the edges of their pixels, and two formats that hold them.
+"""Outlines of labelled objects along the edges of their pixels, and two formats for them.
 
-The polygon runs around the pixels, not through their centres: its area is the number of pixels, to
-the last digit, and whoever fills it gets the object back.
+A polygon runs around the pixels, not through their centres: its area is exactly the number of
+pixels, and filling it gives the object back.
 """
 
 import io
@@ -20,16 +20,16 @@ Ring = NDArray[np.int64]  # (n, 2): corners as (x, y), the first not repeated
 
 
 def rings(mask: NDArray[np.bool_], *, diagonal: bool) -> list[Ring]:
-    """Trace the boundary of a mask; its inside lies to the right of the way, seen on the screen.
+    """Trace the boundary of a mask; on the screen, its inside is to the right of the path.
 
-    Outer rings have a positive area by `ring_area`, holes a negative one.
+    By `ring_area`, outer rings have a positive area, holes a negative one.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (H, W)
     diagonal : bool
-        Where two pixels share only a corner: True goes on along one ring, so that an 8-connected
-        object is one ring, which may touch itself; False makes simple rings.
+        What happens where two pixels share only a corner: True continues along one ring, so that
+        an 8-connected object is one ring, which may touch itself; False makes simple rings.
 
     Examples
     --------
@@ -50,31 +50,31 @@ def rings(mask: NDArray[np.bool_], *, diagonal: bool) -> list[Ring]:
         for row, column in np.argwhere(table == steps).tolist():
             start = (column - offset[1] + from_x, row - offset[0] + from_y)
             leaving.setdefault(start, []).append((x, y))
-    found = []
+    traced = []
     while leaving:
         start = min(leaving, key=lambda corner: (corner[1], corner[0]))
         ring = _trace(leaving, start, diagonal)
-        found += [ring] if diagonal else _simple(ring)
-    return found
+        traced += [ring] if diagonal else _simple(ring)
+    return traced
 
 
 def _simple(ring: Ring) -> list[Ring]:
-    """Part a ring where it touches itself, as around two holes that share a corner."""
-    found: list[Ring] = []
-    way: list[list[int]] = []
+    """Cut a ring where it touches itself, as around two holes that share a corner."""
+    simple: list[Ring] = []
+    path: list[list[int]] = []
     for corner in ring.tolist():
-        if corner in way:
-            since = way.index(corner)
-            found.append(np.array(way[since:], np.int64))
-            del way[since:]
-        way.append(corner)
-    return [*found, np.array(way, np.int64)]
+        if corner in path:
+            first = path.index(corner)
+            simple.append(np.array(path[first:], np.int64))
+            del path[first:]
+        path.append(corner)
+    return [*simple, np.array(path, np.int64)]
 
 
 def _trace(
     leaving: dict[tuple[int, int], list[tuple[int, int]]], start: tuple[int, int], diagonal: bool
 ) -> Ring:
-    """Follow edges from `start` until the way closes, and use them up; corners only."""
+    """Follow edges from `start` until the ring closes, and use them up; return its corners."""
     at, step = start, min(leaving[start], key=lambda s: -s[0])
     corners = []
     came = (0, 0)
@@ -97,7 +97,7 @@ def _trace(
 
 
 def ring_area(ring: Ring) -> float:
-    """Area inside a ring: positive where the way runs clockwise on the screen."""
+    """Area inside a ring: positive if it runs clockwise on the screen."""
     x, y = ring.T
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
@@ -125,13 +125,8 @@ def geojson(labels: NDArray[np.int32]) -> str:
             if len(shapes) == 1
             else {"type": "MultiPolygon", "coordinates": shapes}
         )
-        features.append(
-            {
-                "type": "Feature",
-                "geometry": geometry,
-                "properties": {"objectType": "annotation", "name": str(label)},
-            }
-        )
+        about = {"objectType": "annotation", "name": str(label)}
+        features.append({"type": "Feature", "geometry": geometry, "properties": about})
     return json.dumps({"type": "FeatureCollection", "features": features})
 
 
@@ -155,7 +150,7 @@ def _contains(ring: Ring, other: Ring) -> bool:
 def roi_zip(labels: NDArray[np.int32], *, position: int = 0) -> bytes:
     """Return the objects as the ZIP of polygons that ImageJ's ROI Manager opens.
 
-    Holes are not part of ImageJ's polygons and are left out. ``position`` is the plane of a stack.
+    ImageJ's polygons have no holes, so these are left out. ``position`` is the plane of a stack.
     """
     if max(labels.shape) > 32767:
         raise DataError(

@@ -27,13 +27,13 @@ class Counted(NamedTuple):
     objects: list[dict[str, Any]]
 
 
-def measure(plane: Plane, found: Prediction, pixel_size_um: float | None) -> Counted:
+def measure(plane: Plane, prediction: Prediction, pixel_size_um: float | None) -> Counted:
     """Measure the objects of a plane.
 
-    Intensities are in the units of the file, averaged over the chosen channels. Confidence is the
-    mean of the heatmap over an object's pixels; over the objects, it is their mean.
+    Intensities are in the units of the file, averaged over the chosen channels. The confidence of
+    an object is the mean of the heatmap over its pixels, that of a picture the mean over objects.
     """
-    labels = found.labels
+    labels = prediction.labels
     n = int(labels.max())
     inside = np.flatnonzero(labels)
     which = labels.ravel()[inside]
@@ -51,7 +51,7 @@ def measure(plane: Plane, found: Prediction, pixel_size_um: float | None) -> Cou
         "y": np.bincount(which, y, minlength=n + 1)[1:] / areas,
         "area_px": areas,
         "mean_intensity": mean(grey),
-        "confidence": mean(found.heatmap),
+        "confidence": mean(prediction.heatmap),
     }
     if pixel_size_um is not None:
         columns["area_um2"] = areas * pixel_size_um**2
@@ -81,7 +81,7 @@ def write_outputs(
     pixel_size_um: float | None,
     formats: Sequence[str],
 ) -> None:
-    """Write overlay and labels of a plane, and the outlines asked for ("geojson", "rois")."""
+    """Write overlay and labels of a plane, and outlines in the `formats` "geojson" and "rois"."""
     if labels.max() > MOST_OBJECTS:
         raise DataError(
             f"{key}: expected at most {MOST_OBJECTS} objects in a 16-bit label image, "
@@ -96,7 +96,7 @@ def write_outputs(
 
 
 def label_tiff(labels: NDArray[np.int32], pixel_size_um: float | None) -> bytes:
-    """Return labels as a compressed 16-bit TIFF, with its pixel size where that is known."""
+    """Return labels as a compressed 16-bit TIFF, with the pixel size if it is known."""
     import tifffile
 
     scale: dict[str, Any] = {}
@@ -121,21 +121,12 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> bytes:
     shown[lines] = colour
     picture = Image.fromarray(shown)
     draw = ImageDraw.Draw(picture)
-    font = _font(11 * width)
+    font = ImageFont.load_default(11 * width)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is not None:
-            draw.text(
-                (box[1].stop + width, box[0].start - width),
-                str(label),
-                fill="white",
-                font=font,
-                stroke_width=width,
-                stroke_fill="black",
-            )
+            corner = (box[1].stop + width, box[0].start - width)
+            stroke: dict[str, Any] = {"stroke_width": width, "stroke_fill": "black"}
+            draw.text(corner, str(label), fill="white", font=font, **stroke)
     data = io.BytesIO()
     picture.save(data, format="PNG")
     return data.getvalue()
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)

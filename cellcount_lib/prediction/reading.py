@@ -1,8 +1,8 @@
-"""Planes of any picture a microscope leaves: stacks, channels, 8 to 32 bit, and the pixel size.
+"""Read any picture that a microscope writes: stacks, channels, 8 to 32 bit, and the pixel size.
 
-`data.images.read_image`, which reads training data, refuses whatever would have to be guessed. Here
-a file may hold many planes, each counted for itself, and many channels, of which the user names the
-ones to look at.
+`data.images.read_image`, which reads training data, refuses every file that could only be read by
+guessing. Here a file may have many planes, which are counted one by one, and many channels, of
+which the user chooses.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cellcount_lib.data.decode import TIFF, explained, photometric, read_stored
+from cellcount_lib.data.decode import TIFF, explained, photometric, read_stored, without_alpha
 from cellcount_lib.data.images import to_uint8
 from cellcount_lib.errors import DataError, InputError
 
@@ -24,24 +24,12 @@ UNIT_UM = _MICRONS | {"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
 class Plane(NamedTuple):
-    """One picture of a file.
+    """One picture of a file."""
 
-    Attributes
-    ----------
-    number : int
-        1, 2, ... within the file; 0 where the file holds only one.
-    image : ndarray of uint8, shape (H, W, 3)
-        What the network sees.
-    stored : ndarray, shape (H, W, C)
-        The chosen channels with the values of the file.
-    rule : str
-        How `stored` became 8 bits.
-    """
-
-    number: int
-    image: NDArray[np.uint8]
-    stored: NDArray[Any]
-    rule: str
+    number: int  # 1, 2, ... within the file; 0 if the file has only one
+    image: NDArray[np.uint8]  # (H, W, 3): what the network sees
+    stored: NDArray[Any]  # (H, W, C): the chosen channels with the values of the file
+    rule: str  # how `stored` became 8 bits
 
 
 def parse_channels(text: str | None) -> tuple[int, ...] | None:
@@ -69,12 +57,8 @@ def parse_channels(text: str | None) -> tuple[int, ...] | None:
 def read_planes(path: Path, channels: Sequence[int] | None = None) -> list[Plane]:
     """Read the planes of a PNG, JPEG or TIFF.
 
-    Parameters
-    ----------
-    path : Path
-    channels : sequence of int, optional
-        One or three numbers from 1, see `parse_channels`. Without: a grey or RGB picture as it is;
-        a file with other channels is an error that names them.
+    `channels` are as `parse_channels` returns them. Without them, a grey or RGB picture is taken as
+    it is, and a file with other channels is an error.
     """
     stack = _stack(path)
     if stack.size == 0:
@@ -92,17 +76,17 @@ def read_planes(path: Path, channels: Sequence[int] | None = None) -> list[Plane
 
 
 def _choose(path: Path, stored: NDArray[Any], channels: Sequence[int] | None) -> NDArray[Any]:
-    there = stored.shape[2]
+    number = stored.shape[2]
     if channels is None:
-        if there in (1, 3):
+        if number in (1, 3):
             return stored
         raise DataError(
-            f"{path}: expected grey or RGB, found {there} channels; say which to use: "
+            f"{path}: expected grey or RGB, found {number} channels; say which to use: "
             "--channels 1 for the first, or --channels 2,1,0 for the second as red and the first "
             "as green"
         )
-    if max(channels) > there:
-        raise DataError(f"{path}: expected channel {max(channels)}, the file has {there}")
+    if max(channels) > number:
+        raise DataError(f"{path}: expected channel {max(channels)}, the file has {number}")
     black = np.zeros_like(stored[..., 0])
     return np.stack([stored[..., c - 1] if c else black for c in channels], axis=2)
 
@@ -110,7 +94,7 @@ def _choose(path: Path, stored: NDArray[Any], channels: Sequence[int] | None) ->
 def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
     """Return uint8 or uint16; other types are mapped linearly to the whole range of 16 bits.
 
-    The percentiles by which 16 bits become 8 do not notice such a map.
+    Such a map does not change which values the percentiles of `to_uint8` map to 8 bits.
     """
     if values.dtype in (np.uint8, np.uint16):
         return values
@@ -136,7 +120,7 @@ def _stack(path: Path) -> NDArray[Any]:
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
-            return _frames(path)  # LZW and friends: libtiff, inside Pillow, has them
+            return _frames(path)  # LZW and the like: Pillow's libtiff reads them
         axes = series.axes
         if "Y" not in axes or "X" not in axes:
             raise DataError(f"{path}: expected pictures, found axes {axes}")
@@ -162,27 +146,23 @@ def _frames(path: Path) -> NDArray[Any]:
 
 
 def _colour(array: NDArray[Any]) -> NDArray[Any]:
-    """Return (H, W, 1 or 3): grey gets its axis, alpha goes."""
-    if array.ndim == 2:
-        return array[..., np.newaxis]
-    return array[..., :-1] if array.shape[2] in (2, 4) else array
+    """Return (H, W, 1 or 3), without alpha."""
+    return array[..., np.newaxis] if array.ndim == 2 else without_alpha(array)
 
 
 def pixel_size(path: Path) -> float | None:
     """Return the pixel size in micrometres that a TIFF states, if it is plausible.
 
-    OME metadata, ImageJ's unit, or the resolution tags. Values outside 0.01 to 10 are the
-    resolution of a screen or printer, not of a microscope.
+    It is taken from the OME metadata, ImageJ's unit, or the resolution tags. Values outside 0.01 to
+    10 describe a screen or a printer, not a microscope.
     """
     if path.suffix.lower() not in TIFF:
         return None
     import tifffile
 
     with explained(path), tifffile.TiffFile(path) as file:
-        if file.is_ome and file.ome_metadata:
-            size = _ome_size(file.ome_metadata)
-        else:
-            size = _tag_size(file)
+        ome = file.ome_metadata if file.is_ome else None
+        size = _ome_size(ome) if ome else _tag_size(file)
     low, high = PLAUSIBLE_UM
     return size if size is not None and low <= size <= high else None
 

@@ -1,8 +1,7 @@
-"""Count the cells of many files: interruptible, and a broken one stops nothing.
+"""Count the cells of many files; it can be interrupted, and a broken file does not stop it.
 
-For every picture a small JSON file is written last of all its results. It holds the row of
-``counts.csv`` and says from which file, content and settings it came; a picture whose JSON file
-fits is not computed again.
+The last result of every picture is a small JSON file. It holds the row of ``counts.csv`` and says
+from which content and choices it came. A picture whose JSON file still fits is not counted again.
 """
 
 import csv
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cellcount_lib.data.decode import EXTENSIONS
+from cellcount_lib.data.finding import is_image
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference.model_file import TrainedModel
@@ -52,80 +52,63 @@ EVERY = 5.0  # seconds between two writings of the tables
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All that decides the results for a given file; stored with them.
+class Counting:
+    """Everything that decides the results for a given file; stored with them."""
 
-    Attributes
-    ----------
-    model : str
-        Name and the first digits of the SHA-256 of its weights.
-    channels : tuple of int or None
-        See `reading.parse_channels`.
-    pixel_size_um, cell_px : float or None
-        For all files; a pixel size goes before the one a file states.
-    threshold, protocol
-        In place of the model's.
-    formats : tuple of str
-        Of "geojson", "rois".
-    precision : str
-    """
-
-    model: str
-    channels: tuple[int, ...] | None = None
-    pixel_size_um: float | None = None
+    model: str  # its name and the first digits of the SHA-256 of its weights
+    channels: tuple[int, ...] | None = None  # see `reading.parse_channels`
+    pixel_size_um: float | None = None  # of all files, whatever they state
     cell_px: float | None = None
-    threshold: float | None = None
-    protocol: str | None = None
-    formats: tuple[str, ...] = ()
+    threshold: float | None = None  # instead of the model's
+    protocol: str | None = None  # instead of the model's
+    formats: tuple[str, ...] = ()  # "geojson", "rois"
     precision: str = "auto"
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file, and the name its results go by."""
+class Picture:
+    """A file, and the name of its results."""
 
     path: Path
     key: str
 
 
-def find_sources(patterns: Iterable[str], *, out: Path | None = None) -> list[Source]:
+def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[Picture]:
     """Find pictures: files, the pictures directly in folders, and globs; each once, sorted.
 
-    Two files of the same stem get names that differ: with the extension, or with the folder.
+    The results of two files with the same stem get different names: with the extension, or with the
+    folder. Results in the folder `out` are not taken for pictures.
     """
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_file():
-            found.add(path)
+            paths.add(path)
             continue
-        if path.is_dir():
-            there = [p for p in path.iterdir() if p.is_file()]
-        else:
-            there = [Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]
-        pictures = {p for p in there if _is_picture(p, out)}
+        listed = (
+            path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+        )
+        pictures = {p for p in listed if p.is_file() and is_image(p) and not _is_below(p, out)}
         if not pictures:
             kinds = ", ".join(EXTENSIONS)
             what = "a folder without any" if path.is_dir() else "nothing of that name"
             raise InputError(f"{pattern}: expected pictures ({kinds}), found {what}")
-        found |= pictures
-    paths = sorted(found)
-    return [Source(p, key) for p, key in zip(paths, _keys(paths), strict=True)]
+        paths |= pictures
+    ordered = sorted(paths)
+    return [Picture(p, key) for p, key in zip(ordered, _keys(ordered), strict=True)]
 
 
 PAGE = re.compile(r"(.+)_\d{4,}")  # the outputs of a page of a stack
 
 
-def _is_picture(path: Path, out: Path | None) -> bool:
-    if path.suffix.lower() not in EXTENSIONS or path.name.startswith("."):
-        return False
-    return out is None or out.resolve() not in path.resolve().parents
+def _is_below(path: Path, out: Path | None) -> bool:
+    return out is not None and out.resolve() in path.resolve().parents
 
 
 def _keys(paths: Sequence[Path]) -> list[str]:
-    """Return a name per path: the stem; where that is taken, the whole name, then with folders.
+    """Return a name per path: the stem; if that is taken, the whole name, then with folders.
 
-    A name that the page of another file could have (``a_0001`` beside a stack ``a``) gets a ``~``.
+    A name that a page of another file could have (``a_0001`` beside a stack ``a``) gets a ``~``.
     """
 
     def forms(path: Path) -> list[str]:
@@ -141,7 +124,7 @@ def _keys(paths: Sequence[Path]) -> list[str]:
             for p, key in zip(paths, keys, strict=True)
         ]
     seen: Counter[str] = Counter()
-    for place, key in enumerate(keys):  # they differ in case alone
+    for place, key in enumerate(keys):  # names that differ only in case
         seen[key.lower()] += 1
         if seen[key.lower()] > 1:
             keys[place] = f"{key}~{seen[key.lower()]}"
@@ -154,7 +137,7 @@ def _keys(paths: Sequence[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class Totals:
-    """What became of the files: planes done now and before, cells, files that failed."""
+    """What became of the files: planes counted, planes known from before, cells, files failed."""
 
     planes: int
     before: int
@@ -163,9 +146,9 @@ class Totals:
 
 
 def predict_files(
-    sources: Sequence[Source],
+    pictures: Sequence[Picture],
     trained: TrainedModel,
-    settings: Settings,
+    counting: Counting,
     out: Path,
     *,
     device: str | None = None,
@@ -174,35 +157,20 @@ def predict_files(
 ) -> Totals:
     """Count every file, write the results to `out`, and the tables over all of them.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        As `find_sources` gives them.
-    trained : TrainedModel
-    settings : Settings
-    out : Path
-    device : str, optional
-    each : callable
-        Told about every file that failed.
-    advance : callable
-        Called after every file.
-
-    Returns
-    -------
-    Totals
+    `each` is called with the reason for every file that failed, `advance` after every file.
     """
     records: list[dict[str, Any]] = []
     before = 0
     written = time.monotonic()
-    for source in sources:
-        kept = out / "state" / f"{source.key}.json"
+    for picture in pictures:
+        kept = out / "state" / f"{picture.key}.json"
         try:
-            mark = _mark(source.path, settings)
+            mark = _mark(picture.path, counting)
             record = _known(kept, mark)
             if record is None:
                 record = {
                     "mark": mark,
-                    "planes": list(_count(source, trained, settings, out, device)),
+                    "planes": list(_count(picture, trained, counting, out, device)),
                 }
                 write_whole(kept, json.dumps(record))
             else:
@@ -211,7 +179,7 @@ def predict_files(
             raise  # the next picture could not be written either
         except (CellcountError, MemoryError) as error:
             reason = str(error) or "not enough memory"
-            record = {"planes": [_failed(source, reason)]}
+            record = {"planes": [_failed(picture, reason)]}
             each(reason)
         records.append(record)
         advance()
@@ -225,7 +193,7 @@ def predict_files(
     return Totals(len(rows) - failed, before, cells, failed)
 
 
-def _mark(path: Path, settings: Settings) -> dict[str, Any]:
+def _mark(path: Path, counting: Counting) -> dict[str, Any]:
     """Say what the results of a file depend on, as JSON values."""
     try:
         with path.open("rb") as file:
@@ -233,8 +201,8 @@ def _mark(path: Path, settings: Settings) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     about = {"version": RESULTS, "image": str(path), "sha256": digest}
-    found: dict[str, Any] = json.loads(json.dumps(about | dataclasses.asdict(settings)))
-    return found
+    mark: dict[str, Any] = json.loads(json.dumps(about | dataclasses.asdict(counting)))
+    return mark
 
 
 def _known(kept: Path, mark: dict[str, Any]) -> dict[str, Any] | None:
@@ -246,50 +214,52 @@ def _known(kept: Path, mark: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _count(
-    source: Source, trained: TrainedModel, settings: Settings, out: Path, device: str | None
+    picture: Picture, trained: TrainedModel, counting: Counting, out: Path, device: str | None
 ) -> Iterator[dict[str, Any]]:
-    stated = pixel_size(source.path)
-    size, origin = settings.pixel_size_um, "option"
+    stated = pixel_size(picture.path)
+    size, origin = counting.pixel_size_um, "option"
     if size is None:
         size, origin = stated, "file" if stated is not None else "unknown, assumed as in training"
-    for plane in read_planes(source.path, settings.channels):
-        key = source.key if plane.number == 0 else f"{source.key}_{plane.number:04d}"
-        found = predict(
+    for plane in read_planes(picture.path, counting.channels):
+        key = picture.key if plane.number == 0 else f"{picture.key}_{plane.number:04d}"
+        prediction = predict(
             trained,
             plane.image,
             pixel_size_um=size,
-            cell_px=settings.cell_px,
-            threshold=settings.threshold,
-            protocol=settings.protocol,
+            cell_px=counting.cell_px,
+            threshold=counting.threshold,
+            protocol=counting.protocol,
             device=device,
-            precision=settings.precision,
+            precision=counting.precision,
         )
-        measured = measure(plane, found, size)
-        write_outputs(out, key, plane, found.labels, pixel_size_um=size, formats=settings.formats)
-        ratio = magnified(trained.info, pixel_size_um=size, cell_px=settings.cell_px)
+        measured = measure(plane, prediction, size)
+        write_outputs(
+            out, key, plane, prediction.labels, pixel_size_um=size, formats=counting.formats
+        )
+        ratio = magnified(trained.info, pixel_size_um=size, cell_px=counting.cell_px)
         row = {
-            "image": _called(source, plane),
+            "image": _called(picture, plane),
             "plane": plane.number or "",
             **measured.summary,
             "pixel_size_um": "" if size is None else round(size, 6),
             "pixel_size_from": origin,
             "magnified": round(ratio, 4),
             "intensity": plane.rule,
-            "threshold": found.threshold,
-            "protocol": found.protocol,
-            "model": settings.model,
+            "threshold": prediction.threshold,
+            "protocol": prediction.protocol,
+            "model": counting.model,
             "status": "ok",
         }
         yield {"key": key, "row": row, "objects": measured.objects}
 
 
-def _called(source: Source, plane: Plane) -> str:
-    return f"{source.path}#{plane.number}" if plane.number else str(source.path)
+def _called(picture: Picture, plane: Plane) -> str:
+    return f"{picture.path}#{plane.number}" if plane.number else str(picture.path)
 
 
-def _failed(source: Source, error: str) -> dict[str, Any]:
-    row = {"image": str(source.path), "status": "failed", "error": error}
-    return {"key": source.key, "row": row, "objects": []}
+def _failed(picture: Picture, error: str) -> dict[str, Any]:
+    row = {"image": str(picture.path), "status": "failed", "error": error}
+    return {"key": picture.key, "row": row, "objects": []}
 
 
 def _write_tables(out: Path, records: Sequence[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ from cellcount_lib.data.images import write_png
 from cellcount_lib.errors import InputError, WriteError
 from cellcount_lib.inference.model_file import ModelInfo, TrainedModel, load_model, save_model
 from cellcount_lib.models import build
-from cellcount_lib.prediction.run import Settings, find_sources, predict_files
+from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
 from tests.command import cellcount
 from tests.discs import draw
 
@@ -291,22 +291,22 @@ def test_sources_are_found_once_and_named_apart(tmp_path):
         touch(tmp_path / p)
         for p in ("one/x.png", "one/x.tif", "two/x.png", "two/X.PNG", "two/y.jpg", "two/z.txt")
     ]
-    found = find_sources([str(tmp_path / "one"), str(tmp_path / "*" / "*.*"), str(paths[0])])
+    found = find_pictures([str(tmp_path / "one"), str(tmp_path / "*" / "*.*"), str(paths[0])])
     assert [s.path for s in found] == sorted(paths[:5])
     keys = [s.key.lower() for s in found]
     assert len(set(keys)) == 5
     assert {s.path.name: s.key for s in found}["y.jpg"] == "y"
     # results that lie inside a folder of pictures are not pictures
     touch(tmp_path / "one" / "out" / "overlays" / "x.png")
-    again = find_sources([str(tmp_path / "one" / "**")], out=tmp_path / "one" / "out")
+    again = find_pictures([str(tmp_path / "one" / "**")], out=tmp_path / "one" / "out")
     assert [s.path for s in again] == sorted(paths[:2])
-    assert find_sources([str(paths[5])])[0].path == paths[5]  # asked for by name: taken
+    assert find_pictures([str(paths[5])])[0].path == paths[5]  # asked for by name: taken
 
 
 def test_a_file_never_has_the_name_of_another_files_page(tmp_path):
     for name in ("a.tif", "a_0001.png", "b_0001.png", "A_0002.png"):
         touch(tmp_path / name)
-    keys = {s.path.name: s.key for s in find_sources([str(tmp_path)])}
+    keys = {s.path.name: s.key for s in find_pictures([str(tmp_path)])}
     assert keys == {
         "a.tif": "a",  # its pages: a_0001, a_0002 ...
         "a_0001.png": "a_0001~",
@@ -322,18 +322,18 @@ def test_a_result_that_cannot_be_written_ends_the_run(pictures, model_file, tmp_
     (tmp_path / "out" / "labels").write_text("a file where a folder should be")
     with pytest.raises(WriteError, match="could not be written"):
         predict_files(
-            find_sources([str(folder)]), trained, Settings("m"), tmp_path / "out", device="cpu"
+            find_pictures([str(folder)]), trained, Counting("m"), tmp_path / "out", device="cpu"
         )
 
 
 def test_a_damaged_state_file_is_computed_again(pictures, model_file, tmp_path):
     folder, _ = pictures
     trained, out = load_model(model_file), tmp_path / "out"
-    sources = find_sources([str(folder / "a.png")])
-    assert predict_files(sources, trained, Settings("m"), out).before == 0
-    assert predict_files(sources, trained, Settings("m"), out).before == 1
+    sources = find_pictures([str(folder / "a.png")])
+    assert predict_files(sources, trained, Counting("m"), out).before == 0
+    assert predict_files(sources, trained, Counting("m"), out).before == 1
     (out / "state" / "a.json").write_text('{"mark"')
-    assert predict_files(sources, trained, Settings("m"), out).before == 0
+    assert predict_files(sources, trained, Counting("m"), out).before == 0
 
 
 def test_more_objects_than_sixteen_bits_hold():
@@ -358,4 +358,4 @@ def test_the_model_made_by_hand_is_what_it_says(model_file):
 
 def test_globs_in_vain():
     with pytest.raises(InputError, match="nothing of that name"):
-        find_sources(["no/such/*.png"])
+        find_pictures(["no/such/*.png"])
