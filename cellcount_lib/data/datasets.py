@@ -273,9 +273,9 @@ def _sha256(path: Path) -> str:
 
 
 def entries_of(name: str) -> dict[str, set[str]]:
-    """Return what a dataset uses of the registries that its name chooses from.
+    """Return which entries of registries a dataset uses, by the kind of the registry.
 
-    By the kind of the registry, as `fingerprint.closure` takes it.
+    `fingerprint.closure` takes the result.
 
     Examples
     --------

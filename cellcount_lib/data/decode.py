@@ -1,4 +1,4 @@
-"""Decode PNG, JPEG and TIFF to arrays of what the file stores; what cannot be read is explained."""
+"""Decode PNG, JPEG and TIFF into arrays of the stored values; errors say what is wrong."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

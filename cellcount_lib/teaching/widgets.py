@@ -1,7 +1,7 @@
 """Quizzes and sliders of the chapters, in a notebook and in the built page, without a kernel.
 
-A quiz is plain HTML and CSS: a reply is shown when its radio button is checked, so it works from
-the keyboard and without any script. A slider shows one of several pictures drawn beforehand.
+A quiz is plain HTML and CSS: its reply appears when a radio button is checked, so it works from the
+keyboard and without a script. A slider shows one of several pictures drawn beforehand.
 """
 
 import base64
@@ -29,19 +29,10 @@ QUIZ_STYLE = """
 
 @dataclass(frozen=True)
 class Question:
-    """A question with one right answer.
-
-    Attributes
-    ----------
-    text : str
-    right : mapping
-        The right answer, and the reply to it.
-    wrong : mapping
-        The wrong answers, each with a reply that says why.
-    """
+    """A question with one right answer; every answer has a reply, a wrong one's says why."""
 
     text: str
-    right: Mapping[str, str]
+    right: Mapping[str, str]  # answer: reply
     wrong: Mapping[str, str]
 
     def __post_init__(self) -> None:
@@ -104,21 +95,11 @@ def _question(number: int, question: Question) -> str:
 
 @dataclass(frozen=True)
 class Slider:
-    """Pictures drawn beforehand, of which a slider shows one.
+    """Pictures drawn beforehand, of which a slider shows one."""
 
-    Attributes
-    ----------
-    title : str
-        What the slider changes.
-    frames : tuple of (str, str, bytes)
-        For each position: its value in words, what its picture shows, the picture as PNG.
-    start : int
-        Position shown first.
-    """
-
-    title: str
-    frames: tuple[tuple[str, str, bytes], ...]
-    start: int = 0
+    title: str  # what the slider changes
+    frames: tuple[tuple[str, str, bytes], ...]  # value in words, what the picture shows, its PNG
+    start: int = 0  # position shown first
 
     def __repr__(self) -> str:
         return f"Slider({self.title!r}, {len(self.frames)} positions)"
@@ -172,8 +153,8 @@ def slider(
     title : str
         What the slider changes, for example "cutoff".
     figures, labels, alts : sequences of one length
-        The figures; the value of each position in words; what each figure shows, for who cannot
-        see it.
+        The figures; the value of each position in words; what each figure shows, for readers who
+        cannot see it.
     start : int
         Position shown first.
     dpi, colours : number
