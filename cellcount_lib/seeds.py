@@ -1,10 +1,6 @@
 """Seeds: derived from names."""
 
 import hashlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def derived_seed(seed: int, *names: object) -> int:

@@ -3,7 +3,7 @@
 Pooled means: TP, FP and FN are added up over all images, then the ratio is taken once. Every object
 weighs the same, so crowded images weigh more than sparse ones (S3, Eq. 2-5).
 
-Beside objects, a protocol may report further scores, from further columns of its per-image rows.
+A protocol may report further scores, from further columns of its per-image rows.
 ``pixels``: how pixels were classified, as S2 reports it; columns px_tp, px_fp, px_fn, px_tn, scores
 px_precision, px_recall, px_specificity, px_accuracy, px_f_score, px_mcc. ``instances``: how well
 touching objects are told apart; columns splits, merges (`matching.splits_and_merges`), iou_sum (of
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.counting import CountingErrors, check_counts, counting_errors
 from cellcount_lib.scoring.detection import DetectionScores, detection_scores, ratio
 from cellcount_lib.scoring.instances import INSTANCES
@@ -66,14 +67,14 @@ def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int 
     scores: dict[str, int | float] = {"n_images": len(rows), **statuses, **totals}
     scores |= detection_scores(totals["tp"], totals["fp"], totals["fn"])._asdict()
     scores |= counting_errors(rows["n_true"], rows["n_pred"], mpe=mpe)._asdict()
-    for name in _further(rows):
+    for name in _further_matchings(rows):
         columns = (rows[f"{kind}_{name}"].sum() for kind in ("tp", "fp", "fn"))
         further = detection_scores(*columns)._asdict()
         scores |= {f"{score}_{name}": value for score, value in further.items()}
-    return scores | pooled_extras(rows)
+    return scores | _further_scores(rows)
 
 
-def _further(rows: "pd.DataFrame") -> list[str]:
+def _further_matchings(rows: "pd.DataFrame") -> list[str]:
     """Names of the matchings that are reported beside the primary one."""
     return [str(c)[3:] for c in rows.columns if str(c).startswith("tp_")]
 
@@ -90,7 +91,7 @@ def statistic(
     ----------
     metric : str
         precision, recall, f1, accuracy, or one of these with _NAME of a further matching; mae,
-        medae, mpe_percent, r2; a name of `STATISTICS`.
+        medae, mpe_percent, r2; a name in `FURTHER_SCORES`.
     mpe : str
         Name in `counting.MPE_CONVENTIONS`.
 
@@ -106,11 +107,11 @@ def statistic(
             return getattr(counting_errors(n_true, n_pred, mpe=mpe), metric)
 
         return ("n_true", "n_pred"), errors
-    if metric in STATISTICS:
-        return STATISTICS[metric]
+    if metric in FURTHER_SCORES:
+        return FURTHER_SCORES[metric]
     name, _, further = metric.partition("_")
     if name not in DetectionScores._fields:
-        known = (*DetectionScores._fields, *CountingErrors._fields, *STATISTICS)
+        known = (*DetectionScores._fields, *CountingErrors._fields, *FURTHER_SCORES)
         raise unknown_name("metric", metric, known)
 
     def scores(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, axis: int = -1) -> Any:
@@ -125,7 +126,7 @@ def check_rows(name: str, rows: Any) -> "pd.DataFrame":
     """Return `rows` if they are per-image rows that can be scored, else raise InputError."""
     if not hasattr(rows, "columns"):
         raise InputError(f"{name}: expected a DataFrame of per-image rows, found {type(rows)}")
-    further = [f"{kind}_{n}" for n in _further(rows) for kind in ("tp", "fp", "fn")]
+    further = [f"{kind}_{n}" for n in _further_matchings(rows) for kind in ("tp", "fp", "fn")]
     counts = [*COUNT_COLUMNS, *further]
     if missing := [c for c in (*counts, "status") if c not in rows.columns]:
         raise InputError(f"{name}: expected column {missing[0]!r}, found {list(rows.columns)}")
@@ -144,11 +145,8 @@ def check_rows(name: str, rows: Any) -> "pd.DataFrame":
     return rows
 
 
-EXTRAS = {"pixels": PIXELS, "instances": INSTANCES}
-
-
-def pooled_extras(rows: "pd.DataFrame") -> dict[str, float]:
-    """Return the further scores that the columns of `rows` allow."""
+def _further_scores(rows: "pd.DataFrame") -> dict[str, float]:
+    """Return the further scores whose columns `rows` has."""
     found: dict[str, float] = {}
     if set(PIXELS) <= set(rows.columns):
         table = Confusion(*(int(rows[name].sum()) for name in PIXELS))
@@ -156,7 +154,7 @@ def pooled_extras(rows: "pd.DataFrame") -> dict[str, float]:
         found |= {f"px_{name}": float(getattr(scores, name)) for name in PIXEL_SCORES}
     if set(INSTANCES) <= set(rows.columns):
         for name in ("pq", "ap", "splits", "merges"):
-            columns, score = STATISTICS[name]
+            columns, score = FURTHER_SCORES[name]
             found[name] = float(score(*(rows[c].to_numpy(np.float64) for c in columns)))
     return found
 
@@ -188,11 +186,19 @@ def _mean(values: ArrayLike, axis: int = -1) -> Any:
     return np.mean(np.asarray(values, np.float64), axis=-1)
 
 
-STATISTICS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
-    **{f"px_{name}": (PIXELS, _pixel(name)) for name in PIXEL_SCORES},
-    "pq": (("iou_sum", "tp", "fp", "fn"), _quality),
-    "ap": (("ap",), _mean),
-    "splits": (("splits", "n_true"), _per_hundred),
-    "merges": (("merges", "n_true"), _per_hundred),
-}
+FURTHER_SCORES: Registry[tuple[tuple[str, ...], Callable[..., Any]]] = Registry(
+    "further score",
+    {
+        "px_precision": (PIXELS, _pixel("precision")),
+        "px_recall": (PIXELS, _pixel("recall")),
+        "px_specificity": (PIXELS, _pixel("specificity")),
+        "px_accuracy": (PIXELS, _pixel("accuracy")),
+        "px_f_score": (PIXELS, _pixel("f_score")),
+        "px_mcc": (PIXELS, _pixel("mcc")),
+        "pq": (("iou_sum", "tp", "fp", "fn"), _quality),
+        "ap": (("ap",), _mean),
+        "splits": (("splits", "n_true"), _per_hundred),
+        "merges": (("merges", "n_true"), _per_hundred),
+    },
+)
 """Columns of a further score, and the function that pools them over the last axis."""

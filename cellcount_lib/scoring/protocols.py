@@ -21,7 +21,7 @@ Taught in: 06_threshold_and_ruler
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +80,8 @@ class Protocol:
         "objects": n_pred is the number of predicted objects. "released": the rule of R23.
     mpe : str
         Convention of the mean percentage error, a name in `counting.MPE_CONVENTIONS`.
-    extras : tuple of str
-        Further scores, names of `pooling.EXTRAS`.
+    further_scores : tuple of str
+        "pixels", "instances": see `pooling`.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Protocol:
     true_connectivity: int | None
     count: str
     mpe: str
-    extras: tuple[str, ...] = ()
+    further_scores: tuple[Literal["pixels", "instances"], ...] = ()
 
     def true_objects(self, labels: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return what this protocol takes for the true objects of a labelled picture, int32 (H, W).
@@ -205,9 +205,9 @@ class Protocol:
         for m in self.further:
             other = found[m.name]
             row |= {f"tp_{m.name}": other.tp, f"fp_{m.name}": other.fp, f"fn_{m.name}": other.fn}
-        if "pixels" in self.extras:
+        if "pixels" in self.further_scores:
             row |= pixel_columns(true, pred > 0 if mask is None else mask)
-        if "instances" in self.extras:
+        if "instances" in self.further_scores:
             row |= instance_columns(true, pred)
         return row | {"n_objects_true": main.n_true, "n_objects_pred": main.n_pred}
 
@@ -279,7 +279,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
             name="instances",
             description="As recommended, with splits, merges, average precision and panoptic "
             "quality beside it: for telling touching cells apart.",
-            extras=("instances",),
+            further_scores=("instances",),
         ),
         "marzo2016": replace(
             _RECOMMENDED,
@@ -289,7 +289,7 @@ PROTOCOLS: Registry[Protocol] = Registry(
             source="S2, section 3 (cutoff and indicators)",
             threshold_rule="max-mcc",
             cutoffs=PIXEL_CUTOFFS,
-            extras=("pixels",),
+            further_scores=("pixels",),
         ),
     },
 )

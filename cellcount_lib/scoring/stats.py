@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESAMPLES, LEVEL, ALPHA = 2000, 0.95, 0.05
+LOWER_IS_BETTER = ("mae", "medae", "mpe_percent", "splits", "merges")
 ADDED_UP = ("tp", "fp", "fn", "px_")  # scores of these columns need their sums over pictures only
 NO_COUNTS = ("run", "image", "status", "cutoff")
 
 
 @dataclass(frozen=True, eq=False)
 class PictureCounts:
-    """What a row of a table counted: an array (seeds, pictures) for every column of a score.
+    """What the runs of one row counted: an array (seeds, pictures) for every column of a score.
 
     Attributes
     ----------
@@ -191,6 +192,24 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return adjusted
+
+
+def row_letters(rows: Sequence[PictureCounts], metric: str) -> list[str]:
+    """Test every pair of rows, correct by Holm's rule, and give the rows `letters`.
+
+    No row has a letter where there is nothing to compare: one row, or different pictures.
+    """
+    pairs = list(combinations(range(len(rows)), 2))
+    many = permutations_for(len(rows))
+    found = [permutation_p(rows[i], rows[j], metric, permutations=many) for i, j in pairs]
+    p = [value for value in found if value is not None]
+    if not pairs or len(p) < len(pairs):
+        return [""] * len(rows)
+    same = np.ones((len(rows), len(rows)), bool)
+    for (i, j), adjusted in zip(pairs, holm(p), strict=True):
+        same[i, j] = same[j, i] = adjusted > ALPHA
+    means = [float(row.score(metric)) for row in rows]
+    return letters(means, same, higher=metric not in LOWER_IS_BETTER)
 
 
 def letters(means: Sequence[float], same: NDArray[np.bool_], *, higher: bool = True) -> list[str]:

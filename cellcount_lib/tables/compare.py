@@ -3,24 +3,12 @@
 Differences between seeds are shown as a standard deviation beside the mean.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring.protocols import PROTOCOLS
-from cellcount_lib.scoring.stats import (
-    ALPHA,
-    PictureCounts,
-    holm,
-    interval,
-    letters,
-    permutation_p,
-    permutations_for,
-    picture_counts,
-)
+from cellcount_lib.scoring.stats import PictureCounts, interval, picture_counts, row_letters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +39,8 @@ def summary(results: "Results", labels: Sequence[str], metrics: Sequence[str]) -
     Returns
     -------
     DataFrame
-        label, n (runs with scores), n_collapsed, n_failed, seconds; METRIC, METRIC_sd, METRIC_low,
-        METRIC_high; and ``letters`` of the first metric, Holm-corrected over all pairs.
+        label, n (runs with scores), n_collapsed, n_failed, seconds; METRIC and METRIC_sd over
+        seeds; ``low`` and ``high`` of the interval, and ``letters``, of the first metric.
     """
     import pandas as pd
 
@@ -78,28 +66,6 @@ def summary(results: "Results", labels: Sequence[str], metrics: Sequence[str]) -
         for metric in metrics:
             values = scored[metric].astype(float)
             row |= {metric: float(values.mean()), f"{metric}_sd": float(values.std(ddof=1))}
-            base = "mae" if metric == "mae_objects" else metric
-            if metric != "mae_objects":
-                row[f"{metric}_low"], row[f"{metric}_high"] = interval(counted, base)
-    marks = _letters(counts, {str(r["label"]): r for r in rows}, metrics[0])
-    return pd.DataFrame([row | {"letters": marks.get(str(row["label"]), "")} for row in rows])
-
-
-def _letters(
-    counts: Mapping[str, PictureCounts], rows: Mapping[str, Mapping[str, Any]], metric: str
-) -> dict[str, str]:
-    labels = list(counts)
-    pairs = list(combinations(range(len(labels)), 2))
-    many = permutations_for(len(labels))
-    p = [
-        permutation_p(counts[labels[i]], counts[labels[j]], metric, permutations=many)
-        for i, j in pairs
-    ]
-    if not pairs or any(value is None for value in p):
-        return {}
-    same = np.ones((len(labels), len(labels)), bool)
-    for (i, j), value in zip(pairs, holm([v for v in p if v is not None]), strict=True):
-        same[i, j] = same[j, i] = value > ALPHA
-    higher = not metric.startswith(("mae", "medae", "mpe"))
-    means = [float(rows[label][metric]) for label in labels]
-    return dict(zip(labels, letters(means, same, higher=higher), strict=True))
+        row["low"], row["high"] = interval(counted, metrics[0])
+    marks = dict(zip(counts, row_letters([*counts.values()], metrics[0]), strict=True))
+    return pd.DataFrame([row | {"letters": marks.get(row["label"], "")} for row in rows])

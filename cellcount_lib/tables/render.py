@@ -93,7 +93,7 @@ def _shown(row: Row, values: Mapping[str, Any], metric: str) -> dict[str, str]:
     failed = int(values["n_failed"])
     if not values["n"]:
         return theirs | {"ours": f"{failed} failed" if failed else MISSING}
-    value, low, high = (values[metric + end] for end in ("", "_low", "_high"))
+    value, low, high = (values[name] for name in (metric, "low", "high"))
     done = f"{int(values['n'])}"
     if failed:
         done += f" (+ {failed} failed)"

@@ -7,7 +7,9 @@ from cellcount_lib.errors import CellcountError, DataError, InputError
 from cellcount_lib.losses import PRESETS
 from cellcount_lib.methods.score import METHODS
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, grids, load_grid
-from cellcount_lib.scoring.pooling import EXTRAS, pooled
+from cellcount_lib.scoring.instances import INSTANCES
+from cellcount_lib.scoring.pixels import PIXELS
+from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.spec import Training
 
@@ -121,8 +123,8 @@ def test_every_grid_of_the_project_is_valid(name):
     ruler = protocol(made.rows[0].runs[0].parameters["protocol"])
     for further in ruler.further:
         row |= {f"{kind}_{further.name}": [1] for kind in ("tp", "fp", "fn")}
-    for extra in ruler.extras:
-        row |= {column: [1] for column in EXTRAS[extra]}
+    for name in ruler.further_scores:
+        row |= {column: [1] for column in {"pixels": PIXELS, "instances": INSTANCES}[name]}
     assert set(made.columns) <= {*pooled(pd.DataFrame(row)), "mae_objects"}
 
 

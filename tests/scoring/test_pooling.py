@@ -4,9 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcount_lib.scoring.instances import average_precision, instance_columns, panoptic_quality
-from cellcount_lib.scoring.pixels import Confusion, pixel_columns, pixel_scores
-from cellcount_lib.scoring.pooling import EXTRAS, STATISTICS, pooled, statistic
+from cellcount_lib.scoring.instances import (
+    INSTANCES,
+    average_precision,
+    instance_columns,
+    panoptic_quality,
+)
+from cellcount_lib.scoring.pixels import PIXELS, Confusion, pixel_columns, pixel_scores
+from cellcount_lib.scoring.pooling import FURTHER_SCORES, pooled, statistic
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.scoring.sweeps import sweep_rows
 from tests.discs import disc_labels
@@ -58,7 +63,7 @@ def test_splits_and_merges_of_a_picture_by_hand():
     assert (nothing["iou_sum"], nothing["ap"]) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("metric", STATISTICS)
+@pytest.mark.parametrize("metric", FURTHER_SCORES)
 def test_a_statistic_of_resamples_is_the_pooled_score_of_each(metric):
     ruler = "marzo2016" if metric.startswith("px_") else "instances"
     table = rows(ruler)
@@ -69,7 +74,7 @@ def test_a_statistic_of_resamples_is_the_pooled_score_of_each(metric):
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("metric", STATISTICS)
+@pytest.mark.parametrize("metric", FURTHER_SCORES)
 def test_nothing_to_find_and_nothing_found_follows_the_contract(metric):
     ruler = protocol("marzo2016" if metric.startswith("px_") else "instances")
     empty = pd.DataFrame([ruler.score(NOTHING, NOTHING)])
@@ -77,10 +82,10 @@ def test_nothing_to_find_and_nothing_found_follows_the_contract(metric):
     assert pooled(empty)[metric] == expected
 
 
-def test_a_protocol_without_extras_has_none_of_their_columns():
+def test_a_protocol_without_further_scores_has_none_of_their_columns():
     table = rows("recommended")
-    assert not {c for columns in EXTRAS.values() for c in columns} & set(table)
-    assert not set(STATISTICS) & set(pooled(table))
+    assert not {*PIXELS, *INSTANCES} & set(table)
+    assert not set(FURTHER_SCORES) & set(pooled(table))
 
 
 def test_pixels_are_those_above_the_cutoff_not_those_of_kept_objects():

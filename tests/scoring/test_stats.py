@@ -5,15 +5,20 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from cellcount_lib.errors import InputError
+from cellcount_lib.scoring import stats
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.stats import (
+    PictureCounts,
     holm,
     interval,
+    letters,
     permutation_p,
     permutations_for,
     picture_counts,
+    row_letters,
 )
 
 
@@ -45,6 +50,12 @@ def f1(r):
     return 2 * r.tp.sum() / (2 * r.tp.sum() + r.fp.sum() + r.fn.sum())
 
 
+def found(tp):
+    """Rows of pictures with 10 cells each, of which `tp` are found."""
+    return rows([10] * len(tp), tp, [0] * len(tp))
+
+
+GOOD, BAD = found([9, 8, 10, 9, 7, 9, 10, 8]), found([5, 4, 6, 5, 3, 5, 6, 4])
 METRICS = ("precision", "recall", "f1", "accuracy", "mae", "medae", "mpe_percent", "r2")
 
 
@@ -74,20 +85,24 @@ def test_interval_agrees_with_multinomial_weights():
     assert found == pytest.approx((low, high), abs=0.04 * (high - low))
 
 
-def test_interval_agrees_with_scipy():
-    from scipy import stats
+def test_interval_is_that_of_scipy_on_the_same_resamples():
+    a, b = table(25, seed=4), table(25, seed=5, hit=0.6)
 
-    r = table(25, seed=4)
-    ours = interval(counts(r), "recall", resamples=9999)
-    theirs = stats.bootstrap(
-        (r.tp.to_numpy(), r.fn.to_numpy()),
-        lambda tp, fn, axis: tp.sum(axis) / (tp.sum(axis) + fn.sum(axis)),
+    def recall(tp, fn, tp_b, fn_b, axis):
+        one, other = tp.sum(axis) / (tp + fn).sum(axis), tp_b.sum(axis) / (tp_b + fn_b).sum(axis)
+        return (one + other) / 2
+
+    theirs = scipy.stats.bootstrap(
+        [r[c].to_numpy() for r in (a, b) for c in ("tp", "fn")],
+        recall,
         paired=True,
+        vectorized=True,
+        n_resamples=999,
         method="percentile",
-        random_state=np.random.default_rng(1),
+        rng=np.random.default_rng(3),
     ).confidence_interval
-    width = theirs.high - theirs.low
-    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.05 * width)
+    ours = interval(counts(a, b), "recall", resamples=999, seed=3)
+    assert ours == pytest.approx((theirs.low, theirs.high), rel=1e-12)
 
 
 def test_seeds_share_their_resamples_and_are_averaged():
@@ -160,6 +175,42 @@ def test_permutation_by_hand():
     assert p_of(a, b, permutations=20_000) == pytest.approx(0.25, abs=0.02)
 
 
+def test_swaps_follow_their_definition():
+    """Of several seeds, on the same random swaps: every seed of one meets a seed of the other."""
+    a, b = (GOOD, found([9, 4, 6, 9, 3, 9, 6, 9])), (found([8, 4, 9, 7, 3, 8, 6, 9]),)
+    differences = []
+    for swap in np.random.default_rng(0).random((300, 8)) < 0.5:
+        one = [f1(pd.concat([r[~swap], b[0][swap]])) for r in a]
+        other = [f1(pd.concat([b[0][~swap], r[swap]])) for r in a]
+        differences.append(np.mean(one) - np.mean(other))
+    observed = np.mean([f1(r) for r in a]) - f1(b[0])
+    high = (np.sum(np.array(differences) >= observed - 1e-12) + 1) / 301
+    low = (np.sum(np.array(differences) <= observed + 1e-12) + 1) / 301
+    expected = min(1.0, 2 * min(high, low))
+    assert 2 / 301 < expected < 1  # neither the smallest possible nor the largest
+    assert permutation_p(counts(*a), counts(*b), "f1", permutations=300) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["f1", "px_mcc", "px_specificity"])
+def test_sums_are_taken_where_they_are_enough_and_change_nothing(metric, monkeypatch):
+    rng = np.random.default_rng(4)
+    pair = []
+    for _ in range(2):
+        names = ("tp", "fp", "fn", "tn")
+        columns = {f"px_{c}": rng.integers(1, 10**6, (2, 9)).astype(float) for c in names}
+        columns |= {c: rng.integers(1, 90, (2, 9)).astype(float) for c in names}
+        pair.append(PictureCounts([str(i) for i in range(9)], [0, 1], columns, "released2023"))
+    by_sums = permutation_p(*pair, metric, permutations=400)
+    monkeypatch.setattr(stats, "ADDED_UP", ())
+    assert permutation_p(*pair, metric, permutations=400) == by_sums
+    assert by_sums < 1
+
+
+def test_more_seeds_are_compared_with_one():
+    oracle = counts(found([10] * 8))
+    assert 0 < permutation_p(counts(GOOD, GOOD, BAD), oracle, "f1", permutations=4999) < 0.05
+
+
 def test_p_value_is_never_zero_and_symmetric():
     a, b = table(60), table(60, seed=5, hit=0.3)
     assert p_of(a, b, permutations=999) == pytest.approx(2 / 1000)  # twice (0 + 1) / (999 + 1)
@@ -217,6 +268,54 @@ def test_holm_equals_its_closed_form():
         for v in p
     ]
     assert holm(p).tolist() == pytest.approx(expected)
+
+
+def test_letters_by_hand():
+    def same(n, *different):
+        table = np.ones((n, n), bool)
+        for i, j in different:
+            table[i, j] = table[j, i] = False
+        return table
+
+    assert letters([3, 2, 1], same(3)) == ["a", "a", "a"]
+    assert letters([3, 2, 1], same(3, (0, 1), (0, 2), (1, 2))) == ["a", "b", "c"]
+    assert letters([3, 2, 1], same(3, (0, 2))) == ["a", "ab", "b"]
+    assert letters([1, 2, 3], same(3, (0, 2))) == ["b", "ab", "a"]
+    assert letters([1, 2, 3], same(3, (0, 2)), higher=False) == ["a", "ab", "b"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_letters_are_the_largest_groups_without_a_difference(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 9))
+    same = rng.random((n, n)) < 0.6
+    same = same & same.T | np.eye(n, dtype=bool)
+    groups = {
+        frozenset(group)
+        for size in range(1, n + 1)
+        for group in itertools.combinations(range(n), size)
+        if same[np.ix_(group, group)].all()
+    }
+    means = rng.random(n).tolist()
+    marks = letters(means, same)
+    shared = [frozenset(i for i in range(n) if m in marks[i]) for m in sorted(set("".join(marks)))]
+    assert len(set(shared)) == len(shared)
+    assert set(shared) == {g for g in groups if not any(g < other for other in groups)}
+    assert "a" in marks[int(np.argmax(means))]
+
+
+def test_rows_get_the_letters_of_their_corrected_tests():
+    good, bad = counts(*[GOOD] * 2), counts(BAD)
+    # of 8 pictures each way p is 2/256 = 0.008: differs after Holm over 3 pairs, not over 10
+    assert row_letters([bad, good, good], "f1") == ["b", "a", "a"]
+    assert row_letters([bad, good, good], "mae") == ["b", "a", "a"]
+    assert row_letters([bad, bad, good, good, good], "f1") == ["a"] * 5
+
+
+def test_rows_that_cannot_be_compared_have_no_letters():
+    assert row_letters([counts(GOOD), counts(BAD[:4])], "f1") == ["", ""]
+    assert row_letters([counts(GOOD)], "f1") == [""]
+    assert row_letters([], "f1") == []
 
 
 def test_bad_input():
