@@ -1,17 +1,16 @@
-"""What a network costs, and how much of the image it sees, worked out from its layers."""
+"""What a network costs, and how much of the image it sees."""
 
 import copy
 
 import torch
-from torch import nn
-from torch.fx import Graph, Node, Tracer
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cellcount_lib.errors import unknown_name
 from cellcount_lib.models.base import SegmentationModel
 
 PLACES = ("bottleneck", "output")
-Span = tuple[int, int]  # first and last index, both inclusive, along one axis
+ROOM = 384  # height of the image that is tried: more than any field here
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -40,8 +39,9 @@ def count_flops(model: SegmentationModel, *, size: tuple[int, int] = (512, 512))
 def receptive_field(model: str | SegmentationModel, *, at: str = "bottleneck") -> int:
     """Side in pixels of the square of the image on which one unit depends.
 
-    The graph of the network is followed backwards from one unit, along all branches, with the span
-    of indices that each layer reads. The unit lies far from the borders.
+    These are the pixels for which the unit has a gradient, in a copy of the network whose weights
+    are all alike, so that nothing cancels, and that averages where the network takes the maximum,
+    through which only one pixel of four has a gradient.
 
     Parameters
     ----------
@@ -50,10 +50,6 @@ def receptive_field(model: str | SegmentationModel, *, at: str = "bottleneck") -
     at : {"bottleneck", "output"}
         The deepest feature map (for the FCN, S2 gives 38x38), or the logits. At the output the
         field depends on where a pixel lies on the grid of the poolings; the largest is returned.
-
-    References
-    ----------
-    Araujo, Norris & Sim (2019), "Computing receptive fields of convolutional neural networks".
 
     Examples
     --------
@@ -68,64 +64,25 @@ def receptive_field(model: str | SegmentationModel, *, at: str = "bottleneck") -
         from cellcount_lib.models import build
 
         model = build(model)
-    graph = _graph(model)
-    nodes = list(graph.nodes)
-    if at == "bottleneck":
-        unit = [n for n in nodes if "bottleneck" in n.meta.get("nn_module_stack", ())][-1]
-        positions = range(1)
-    else:
-        unit = nodes[-1]
-        positions = range(model.multiple)
-    spans = [_span_of_input(graph, model, unit, position) for position in positions]
-    return max(last - first + 1 for first, last in spans)
-
-
-def _graph(model: SegmentationModel) -> Graph:
-    class OfSegment(Tracer):
-        traced_func_name = "segment"  # the network itself, without padding and cropping
-
-    return OfSegment().trace(model)
-
-
-def _span_of_input(graph: Graph, model: nn.Module, unit: Node, position: int) -> Span:
-    """Span of input indices on which the output of node `unit` at index `position` depends."""
-    needed: dict[Node, Span] = {unit: (position, position)}
-    for node in reversed(graph.nodes):
-        if node not in needed:
-            continue
-        if node.op == "placeholder":
-            return needed[node]
-        layer = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        span = _read_by(layer, needed[node])
-        for source in node.all_input_nodes:
-            first, last = needed.get(source, span)
-            needed[source] = (min(first, span[0]), max(last, span[1]))
-    raise AssertionError("the unit does not depend on the image")
-
-
-def _read_by(layer: nn.Module | None, span: Span) -> Span:
-    """Span of indices that a layer reads to make `span`; None is an operation without a layer."""
-    first, last = span
-    match layer:
-        case nn.Conv2d() | nn.MaxPool2d():
-            kernel, stride, padding, dilation = _sides(
-                layer, "kernel_size", "stride", "padding", "dilation"
-            )
-            return first * stride - padding, last * stride - padding + dilation * (kernel - 1)
-        case nn.ConvTranspose2d():  # index i writes i * stride - padding + 0 .. kernel - 1
-            kernel, stride, padding = _sides(layer, "kernel_size", "stride", "padding")
-            return -((kernel - 1 - first - padding) // stride), (last + padding) // stride
-        case nn.Upsample(mode="nearest", scale_factor=float() as scale):
-            factor = int(scale)
-            return first // factor, last // factor
-        case None | nn.BatchNorm2d() | nn.ELU() | nn.ReLU() | nn.Identity():
-            return span  # pixel by pixel: activations, sums, concatenations
-    raise NotImplementedError(f"no rule for {type(layer).__name__}")
-
-
-def _sides(layer: nn.Module, *names: str) -> list[int]:
-    """Return settings of a layer that are the same along both axes."""
-    values = [getattr(layer, name) for name in names]
-    sides = [{value} if isinstance(value, int) else set(value) for value in values]
-    assert all(len(side) == 1 for side in sides), "a square layer is expected"
-    return [side.pop() for side in sides]
+    alike = copy.deepcopy(model).eval().requires_grad_(False)
+    for layer in alike.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+        for name, child in layer.named_children():
+            if isinstance(child, nn.MaxPool2d):
+                setattr(layer, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
+    maps: dict[str, Tensor] = {}
+    alike.bottleneck.register_forward_hook(lambda *args: maps.update(bottleneck=args[-1]))
+    image = torch.ones(1, model.config.in_channels, ROOM, model.multiple, requires_grad=True)
+    maps["output"] = alike(image)
+    units = maps[at][0, 0, :, 0]
+    sides = []
+    for unit in units[len(units) // 2 :][: model.multiple if at == "output" else 1]:
+        (gradient,) = torch.autograd.grad(unit, image, retain_graph=True)
+        rows = gradient.ne(0).any(dim=3).any(dim=1).nonzero()[:, 1]
+        first, last = int(rows.min()), int(rows.max())
+        assert 0 < first <= last < ROOM - 1, "the field is cut off by the edge of the image"
+        sides.append(last - first + 1)
+    return max(sides)

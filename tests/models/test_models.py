@@ -12,6 +12,7 @@ from cellcount_lib.errors import InputError
 from cellcount_lib.models import (
     MODELS,
     ModelConfig,
+    SegmentationModel,
     build,
     from_config,
 )
@@ -140,52 +141,56 @@ def test_receptive_field_of_the_fcn_is_what_s2_states():
     assert receptive_field("fcn") == 38
 
 
-def seen_by_gradient(model, at, side):
-    """Sides of the areas of the image with a gradient, for units in the middle, largest first.
+def twice(kernel=3):
+    return [kernel, kernel]
 
-    Weights are made positive and constant, so that nothing cancels; the mean takes the place of
-    the maximum, through which only one pixel of four has a gradient.
-    """
-    model = copy.deepcopy(model).double().eval()
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-        for name, child in layer.named_children():
-            if isinstance(child, nn.MaxPool2d):
-                setattr(layer, name, nn.AvgPool2d(2))
-    maps = {}
-    model.bottleneck.register_forward_hook(lambda *args: maps.update(bottleneck=args[-1]))
-    x = torch.ones(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-    maps["output"] = model(x)
-    units = maps[at][0, 0]
-    middle = units.shape[-1] // 2
-    sides = []
-    for offset in range(model.multiple if at == "output" else 1):
-        (gradient,) = torch.autograd.grad(
-            units[middle + offset, middle + offset], x, retain_graph=True
-        )
-        rows = gradient[0, 0].ne(0).any(dim=1).nonzero()
-        sides.append(int(rows.max() - rows.min() + 1))
-    return max(sides)
+
+def encoder_and_decoder(levels, bottleneck, down, up):
+    return [*down, "pool"] * levels + bottleneck + ["up", *up] * levels
 
 
 @pytest.mark.parametrize(
-    ("name", "at"),
+    ("name", "deepest_way"),
     [
-        ("fcn", "bottleneck"),
-        ("fcn", "output"),
-        ("resunet", "bottleneck"),
-        ("resunet", "output"),
-        ("c-resunet", "bottleneck"),
-        ("small-unet", "bottleneck"),
+        ("fcn", [*encoder_and_decoder(3, [3], [3], [3]), 3]),
+        ("resunet", encoder_and_decoder(3, twice(5), twice(), twice())),
+        ("c-resunet", encoder_and_decoder(3, twice(5) * 2, twice(), twice())),
+        ("small-unet", encoder_and_decoder(4, twice(5), twice(), twice())),
     ],
 )
-def test_receptive_field_is_where_gradients_come_from(name, at):
-    computed = receptive_field(name, at=at)
-    side = (computed // 16 + 3) * 16  # room for it on all sides
-    assert seen_by_gradient(build(name), at, side) == computed
+def test_receptive_field_of_the_output(name, deepest_way):
+    fields = []
+    for position in range(16):  # backwards, the span of indices that each layer reads
+        first = last = position + 1000 * 16
+        for layer in reversed(deepest_way):
+            if layer == "pool":
+                first, last = 2 * first, 2 * last + 1
+            elif layer == "up":
+                first, last = first // 2, last // 2
+            else:
+                first, last = first - layer // 2, last + layer // 2
+        fields.append(last - first + 1)
+    assert receptive_field(name, at="output") == max(fields)
+
+
+def test_receptive_field_of_a_chain_is_the_sum_of_its_layers():
+    class Chain(SegmentationModel):
+        multiple = 4
+
+        def __init__(self):
+            super().__init__(ModelConfig("chain", in_channels=1))
+            self.bottleneck = nn.Sequential(
+                nn.Conv2d(1, 2, 5, padding=2), nn.MaxPool2d(2), nn.BatchNorm2d(2),
+                nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(),
+            )  # fmt: skip
+            self.up = nn.Upsample(scale_factor=4)
+
+        def segment(self, x):
+            return self.up(self.bottleneck(x))[:, :1]
+
+    # 5 pixels, then 1 for the pooling, 2 steps of 2, 1 step of 2 for the second pooling
+    assert receptive_field(Chain()) == 5 + 1 + 2 * 2 + 2
+    assert receptive_field(Chain(), at="output") == 5 + 1 + 2 * 2 + 2
 
 
 def test_receptive_field_of_an_unknown_place():
