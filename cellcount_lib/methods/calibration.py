@@ -4,7 +4,8 @@ Published figures were measured on the FNC v1 archive or stand in the tables of 
 Objects are the connected components of the marked pixels. S0's tables of area and Feret diameter
 fit the objects after the watershed of the study instead ("split objects": 119.30 um2 are 1202
 pixels, and the archive has 1206 after the watershed, 1506 before). Its tables of intensities and of
-signal contradict the archive (see `NOTES`): they are shown, and not aimed at.
+signal contradict the archive: they are shown, with a note, and not aimed at. All published figures
+stand in ``targets.csv``.
 
 Taught in: 01_data
 """
@@ -25,7 +26,6 @@ from cellcount_lib.errors import InputError
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import closure, digest
 from cellcount_lib.machine import cores
-from cellcount_lib.methods.targets import NOTES, TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def _axes(labels: NDArray[np.int32]) -> NDArray[np.float64]:
 
 
 def summary(images: Iterable[ImageStatistics]) -> dict[str, float]:
-    """Compute every statistic of `TARGETS` for a set of pictures."""
+    """Compute every statistic of `targets` for a set of pictures."""
     images = list(images)
     if not images:
         raise InputError("images: expected at least one, found none")
@@ -195,17 +195,21 @@ def calibration_report(
     return compare(summary(images))
 
 
-def compare(simulated: dict[str, float]) -> "pd.DataFrame":
-    """Put a `summary` beside `TARGETS`."""
+def targets() -> "pd.DataFrame":
+    """Published figures: statistic, published, source, and a note where another contradicts it."""
     import pandas as pd
 
-    rows = []
-    for name, published, source in TARGETS:
-        value = simulated.get(name, float("nan"))
-        error = value / published - 1 if published else float("nan")
-        rows.append((name, published, value, error, source, NOTES.get(name, "")))
-    columns = ["statistic", "published", "simulated", "relative_error", "source", "note"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.read_csv(Path(__file__).with_name("targets.csv"), keep_default_na=False)
+
+
+def compare(simulated: dict[str, float]) -> "pd.DataFrame":
+    """Put a `summary` beside `targets`."""
+    report = targets()
+    values, published = report["statistic"].map(simulated), report["published"]
+    error = values / published.where(published != 0) - 1
+    report.insert(2, "simulated", values)
+    report.insert(3, "relative_error", error)
+    return report
 
 
 def aimed_at(report: "pd.DataFrame") -> "pd.DataFrame":
@@ -228,9 +232,9 @@ def _draw_and_measure(job: tuple[int, int]) -> ImageStatistics:
 
 
 def code_hash() -> str:
-    """Hash the definitions that the report depends on, so that a stale table is found out."""
+    """Hash what the report depends on, code and published figures: a stale table is found out."""
     chosen = {"style": {"fnc-yellow"}, "post-processing": {"morelli2021"}}
-    return digest(closure(["calibration_report"], chosen))
+    return digest([closure(["calibration_report"], chosen), targets().to_numpy().tolist()])
 
 
 def write_report(path: Path | None, *, jobs: int | None = None, seed: int = 0) -> None:
@@ -245,8 +249,9 @@ def write_report(path: Path | None, *, jobs: int | None = None, seed: int = 0) -
         print(f"  {name:<44}{published:>10.4g}{value:>10.4g}{error:>9}{flag}")
     aims = good[report["note"] == ""]
     print(f"{int(aims.sum())} of {len(aims)} within 10% (median count, and zeros, within 1).")
-    for name, note in NOTES.items():
-        print(f"  not aimed at: {name}: {note}")
+    for name, _, _, note in targets().itertuples(index=False):
+        if note:
+            print(f"  not aimed at: {name}: {note}")
     if path is not None:
         head = f"# cellcount simulate --report; 283 images, seed {seed}; code {code_hash()}\n"
         write_whole(path, head + report.to_csv(index=False, float_format="%.4g"))
