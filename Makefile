@@ -24,7 +24,7 @@ RESULTS := $(shell find results -type f | sort)
 PROFILE ?= laptop
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test test-fast lint bench install report model clean
+.PHONY: help book chapters pdf test test-fast lint bench install report numbers model clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -54,6 +54,9 @@ install: .make/installed ## the environment only
 
 report: .make/installed ## the simulator against the published figures, measured again
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
+
+numbers: .make/installed ## type the numbers in chapters and pages again, after tables have changed
+	$(STEP) "Numbers in prose" -- $(BIN)/python tools/quoted_numbers.py --write
 
 model: .make/installed ## train the model that comes with the project again (15 minutes)
 	$(STEP) "The shipped model" -- $(BIN)/python tools/ship_model.py
