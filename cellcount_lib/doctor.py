@@ -24,7 +24,7 @@ class Job:
 
 JOBS = (
     Job("use the library and the simulator", "cellcount simulate", ("numpy", "skimage", "edt")),
-    Job("download a dataset", "cellcount download", ("pooch", "tqdm")),
+    Job("download a dataset", "cellcount download", ("requests", "tqdm")),
     Job("build networks and losses", "cellcount_lib.models", ("torch", "fastai", "kornia")),
     Job(
         "run the benchmark",

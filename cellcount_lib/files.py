@@ -1,6 +1,7 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all, and hash them."""
 
 import contextlib
+import hashlib
 import os
 import secrets
 import time
@@ -37,6 +38,12 @@ def write_whole(path: Path, content: bytes | str) -> None:
             "needed; what was there before is unchanged"
         ) from error
     _sweep(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sweep(path: Path) -> None:

@@ -3,7 +3,6 @@
 Taught in: 01_data
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from cellcount_lib.data.simulate import STYLES, simulate
 from cellcount_lib.data.sources import Opened, Pixels, Read, SampleSource, read_source
 from cellcount_lib.data.splits import SPLITS, seeded_split
 from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.files import sha256_of
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.registry import Registry
 
@@ -263,13 +263,8 @@ def _identity(
     ]
     if folder is not None:
         used = sorted({path for source in sources for path in (source.image, *source.truth)})
-        what.append([[path, _sha256(folder / path)] for path in used])
+        what.append([[path, sha256_of(folder / path)] for path in used])
     return digest(what, digits=64)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def entries_of(name: str) -> dict[str, set[str]]:

@@ -19,9 +19,8 @@ from cellcount_lib.data import manifest as manifests
 from cellcount_lib.data.fetch import store
 from cellcount_lib.data.fetch.archives import Archive, Shelf, record, recorded
 from cellcount_lib.data.fetch.extract import NoSpaceError, extract
-from cellcount_lib.data.fetch.resume import Say
 from cellcount_lib.data.fetch.store import data_root
-from cellcount_lib.data.fetch.transfer import Patience
+from cellcount_lib.data.fetch.transfer import Patience, Say
 from cellcount_lib.data.manifest import Manifest
 from cellcount_lib.errors import DataError, InputError
 

@@ -7,7 +7,6 @@ from which content and choices it came. A picture whose JSON file still fits is 
 import csv
 import dataclasses
 import glob
-import hashlib
 import io
 import json
 import re
@@ -21,7 +20,7 @@ from typing import Any
 from cellcount_lib.data.decode import EXTENSIONS
 from cellcount_lib.data.finding import is_image
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
-from cellcount_lib.files import write_whole
+from cellcount_lib.files import sha256_of, write_whole
 from cellcount_lib.inference.model_file import TrainedModel
 from cellcount_lib.inference.predict import magnified, predict
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
@@ -196,8 +195,7 @@ def predict_files(
 def _mark(path: Path, counting: Counting) -> dict[str, Any]:
     """Say what the results of a file depend on, as JSON values."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     about = {"version": RESULTS, "image": str(path), "sha256": digest}

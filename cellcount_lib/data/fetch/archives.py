@@ -11,10 +11,10 @@ from urllib.request import url2pathname
 
 from cellcount_lib.data.fetch import store
 from cellcount_lib.data.fetch.extract import need_space
-from cellcount_lib.data.fetch.resume import Say
-from cellcount_lib.data.fetch.transfer import Patience, fetch
+from cellcount_lib.data.fetch.transfer import Patience, Say, fetch
 from cellcount_lib.data.manifest import Manifest, RemoteFile
 from cellcount_lib.errors import DataError
+from cellcount_lib.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Shelf:
 
     def _check(self, file: RemoteFile, path: Path) -> str:
         """Return the SHA-256 of a file if it is the published one, or the one seen before."""
-        import pooch
-
-        seen: str = pooch.file_hash(str(path))
+        seen = sha256_of(path)
         before = recorded(self.base, self.info).get(file.name, {})
         expected = file.sha256 or before.get("sha256")
         if expected is None:

@@ -22,7 +22,7 @@ from typing import Any
 from cellcount_lib.data.manifest import Manifest
 from cellcount_lib.data.sources import SampleSource
 from cellcount_lib.errors import DataError
-from cellcount_lib.files import write_whole
+from cellcount_lib.files import sha256_of, write_whole
 
 RECEIPT, INDEX, LISTING = "dataset.json", "index.json", "files.sha256"
 
@@ -65,8 +65,6 @@ def write_records(
 
     ``files`` maps the path of every unpacked file to its SHA-256.
     """
-    import pooch
-
     from cellcount_lib.data.layouts import VERSION
 
     index = {
@@ -75,10 +73,10 @@ def write_records(
         "items": [asdict(source) for source in sources],
     }
     write_json(folder / INDEX, index)
-    hashes = dict(files) | {INDEX: pooch.file_hash(str(folder / INDEX))}
+    hashes = dict(files) | {INDEX: sha256_of(folder / INDEX)}
     lines = "".join(f"{hashes[path]}  {path}\n" for path in sorted(hashes))
     (folder / LISTING).write_text(lines, encoding="utf-8")
-    receipt = receipt | {"listing_sha256": pooch.file_hash(str(folder / LISTING))}
+    receipt = receipt | {"listing_sha256": sha256_of(folder / LISTING)}
     write_json(folder / RECEIPT, receipt)
 
 
@@ -106,26 +104,24 @@ def stored_sources(
         ) from error
 
 
-def check_files(folder: Path, *, most: int = 5) -> int:
+def check_files(folder: Path) -> int:
     """Compare every file of a dataset with its checksum; return how many there are."""
-    import pooch
-
     from cellcount_lib.data.finding import some
 
     receipt = read_json(folder / RECEIPT)
     listing = folder / LISTING
-    if not listing.is_file() or pooch.file_hash(str(listing)) != receipt.get("listing_sha256"):
+    if not listing.is_file() or sha256_of(listing) != receipt.get("listing_sha256"):
         raise DataError(f"{listing}: missing or changed; remove {folder} and download again")
     changed, missing, lines = [], [], listing.read_text(encoding="utf-8").splitlines()
     for line in lines:
         expected, _, path = line.partition("  ")
         if not (folder / path).is_file():
             missing.append(path)
-        elif pooch.file_hash(str(folder / path)) != expected:
+        elif sha256_of(folder / path) != expected:
             changed.append(path)
     if changed or missing:
         raise DataError(
-            f"{folder}: {len(changed)} files changed ({some(changed, most=most)}), {len(missing)} "
-            f"missing ({some(missing, most=most)}); remove the folder and download again"
+            f"{folder}: {len(changed)} files changed ({some(changed)}), {len(missing)} "
+            f"missing ({some(missing)}); remove the folder and download again"
         )
     return len(lines)
