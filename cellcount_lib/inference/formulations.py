@@ -64,8 +64,12 @@ class Formulation:
 
         `magnification` is the number of the protocol's pixels per pixel that the network sees.
         """
-        way = self.way(protocol.postprocess, magnification)
-        return replace(protocol, postprocess=replace(protocol.postprocess, touching=way))
+        usual = protocol.postprocess
+        way = self.way(usual, magnification)
+        if way == usual.touching:
+            return protocol
+        # its objects touch: labelled by their mask again, they would be joined
+        return replace(protocol, postprocess=replace(usual, touching=way), pred_connectivity=None)
 
     def way(self, usual: Postprocessing, magnification: float) -> Way:
         """Return how touching cells are told apart in place of what the protocol does."""

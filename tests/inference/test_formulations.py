@@ -97,6 +97,10 @@ def test_a_perfect_answer_gives_back_the_touching_cells(name):
     assert overlap.max(axis=1).min() > 0.85
     row = ruler.score(TOUCHING, found)
     assert (row["tp"], row["splits"], row["merges"]) == (3, 0, 0)
+    # a protocol that labels the mask again leaves these objects alone: they are not its pieces
+    assert protocol("clissa2023").pred_objects(found).max() == 2
+    again = OF_LOSS[name].adapt(protocol("clissa2023"), magnification=1.0)
+    assert again.pred_objects(found).max() == 3
 
 
 def test_outlines_grow_with_the_magnification():

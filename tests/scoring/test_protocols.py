@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from skimage.io import imread
+from skimage.measure import label, regionprops
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring.counting import MPE_CONVENTIONS
@@ -30,6 +31,7 @@ def test_registry_is_whole():
         "morelli2021",
         "clissa2023",
         "clissa2023-corrected",
+        "clissa2023-pieces",
         "recommended",
         "instances",
         "marzo2016",
@@ -55,10 +57,69 @@ def test_true_objects_of_each_protocol():
         "morelli2021": 3,
         "clissa2023": 2,
         "clissa2023-corrected": 2,
+        "clissa2023-pieces": 2,
         "recommended": 4,
         "instances": 4,
         "marzo2016": 4,
     }
+
+
+def test_predicted_pieces_that_touch_by_a_corner_are_one_object_in_2023():
+    """Two squares of 20 pixels, and the one-pixel line of a watershed that runs in a step."""
+    pred = np.zeros((24, 44), np.int32)
+    pred[2:22, 2:22] = 1
+    pred[2:12, 23:42] = 2  # the line is column 22 here ...
+    pred[12:22, 22:42] = 2  # ... and column 21 from row 12 on
+    pred[12:22, 21] = 0
+    counts = {n: int(p.pred_objects(pred).max()) for n, p in PROTOCOLS.items()}
+    joined = {"clissa2023", "clissa2023-corrected"}
+    assert counts == {name: 1 if name in joined else 2 for name in PROTOCOLS}
+    true = np.ones_like(pred)  # a cell of 1056 pixels: 400 are too few for a match by IoU
+    found = {n: protocol(n).score(true, pred) for n in ("clissa2023", "clissa2023-pieces")}
+    columns = ("n_objects_pred", "tp", "fp", "fn", "tp_iou", "fp_iou", "fn_iou")
+    assert [found["clissa2023"][c] for c in columns] == [1, 1, 0, 0, 1, 0, 0]
+    assert [found["clissa2023-pieces"][c] for c in columns] == [2, 1, 0, 0, 0, 2, 1]
+
+
+def by_regionprops_and_masks(true_mask, stored, *, iou, reach):
+    """R23's evaluation in its own steps: label, compare every pair, count on both sides."""
+    sides = [label(true_mask), label(stored)]  # skimage: by edges and corners
+    regions = [regionprops(side) for side in sides]
+    near = np.zeros(tuple(map(len, regions)), bool)
+    overlap = np.zeros(near.shape)
+    for i, a in enumerate(regions[0]):
+        for j, b in enumerate(regions[1]):
+            near[i, j] = np.hypot(*np.subtract(a.centroid, b.centroid)) <= reach
+            one, other = sides[0] == a.label, sides[1] == b.label
+            overlap[i, j] = np.sum(one & other) / np.sum(one | other)
+    counts = []
+    for match in (near, overlap > iou):
+        counts += [match.any(axis=1).sum(), (~match.any(axis=0)).sum(), (~match.any(axis=1)).sum()]
+    return [len(regions[1]), *map(int, counts)]
+
+
+def test_2023_equals_the_evaluation_in_the_authors_steps():
+    joined = 0
+    for seed in range(4):
+        y, x = np.ogrid[:300, :400]
+        rng = np.random.default_rng(seed)
+        true = np.zeros((300, 400), np.int32)
+        for number in range(1, 15):  # discs that overlap: pieces, and lines between them
+            cy, cx = rng.integers(25, 275), rng.integers(25, 375)
+            true[(y - cy) ** 2 + (x - cx) ** 2 < rng.integers(14, 24) ** 2] = number
+        heatmap = (true > 0).astype(np.float32)
+        p = protocol("clissa2023")
+        pieces = p.postprocess.label(heatmap > 0.5)
+        row = p.score(true, p.segment(heatmap, 0.5))
+        names = ("n_objects_pred", "tp", "fp", "fn", "tp_iou", "fp_iou", "fn_iou")
+        expected = by_regionprops_and_masks(true > 0, pieces > 0, iou=0.4, reach=40)
+        assert [row[name] for name in names] == expected
+        apart = protocol("clissa2023-pieces")
+        row = apart.score(true, apart.segment(heatmap, 0.5))
+        expected = by_regionprops_and_masks(true > 0, pieces, iou=0.4, reach=40)
+        assert [row[name] for name in names] == expected
+        joined += expected[0] - int(p.pred_objects(pieces).max())
+    assert joined > 0, "no piece was joined: the masks do not test the difference"
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -105,6 +166,7 @@ def test_a_collapsed_model_has_no_counting_error_by_the_released_rule():
         "morelli2021": 3,
         "clissa2023": 0,
         "clissa2023-corrected": 3,
+        "clissa2023-pieces": 0,
         "recommended": 3,
         "instances": 3,
         "marzo2016": 3,
