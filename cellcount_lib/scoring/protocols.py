@@ -231,9 +231,7 @@ class Protocol:
         return row | {"n_objects_true": main.n_true, "n_objects_pred": main.n_pred}
 
 
-def _objects(
-    name: str, labels: NDArray[np.integer], connectivity: int | None
-) -> NDArray[np.int32]:
+def _objects(name: str, labels: NDArray[np.integer], connectivity: int | None) -> NDArray[np.int32]:
     labels = check_labels(name, labels)
     return labels if connectivity is None else components(labels, connectivity)
 
