@@ -27,14 +27,9 @@ VARIABLE = "CELLCOUNT_CACHE"
 
 
 def kept(draw: Callable[[], Drawn], **what: Any) -> Drawn:
-    """Return what `draw` returns, from the cache if it is there.
+    """Return image, labels and meta as `draw` gives them, from the cache if they are there.
 
-    Parameters
-    ----------
-    draw : callable
-        Gives image, labels and meta.
-    **what
-        All that decides the picture, ``style`` among it; JSON values.
+    `what` is all that decides the picture, its ``style`` among it, as JSON values.
     """
     folder = os.environ.get(VARIABLE)
     if not folder:

@@ -29,20 +29,7 @@ from cellcount_lib.registry import Registry
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Sample]):
-    """Samples of one split, each read from disk (or drawn) when it is indexed; nothing is kept.
-
-    Attributes
-    ----------
-    name, split : str
-    scale : float
-    manifest : Manifest
-        Where it comes from, licence, citation, split rule.
-    names : list of str
-        One per sample, in order; ``sample.meta["name"]``.
-    fingerprint : str
-        SHA-256 that stands for the data in a run record: pixels, labels and the split of every
-        image. It does not depend on `split`, on `scale`, or on where the files lie.
-    """
+    """Samples of one split, each read from disk (or drawn) when it is indexed; nothing is kept."""
 
     name: str
     split: str
@@ -57,12 +44,15 @@ class Dataset(Sequence[Sample]):
 
     @property
     def names(self) -> list[str]:
-        """Names of the samples, in order."""
+        """Names of the samples, in order: their ``meta["name"]``."""
         return [source.name for source in self.sources]
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 that stands for the data and its split in a run record."""
+        """SHA-256 that stands for the data in a record: pixels, labels, and every image's split.
+
+        It does not depend on `split`, on `scale`, or on where the files lie.
+        """
         return self.identify()
 
     @overload
@@ -84,7 +74,7 @@ class Dataset(Sequence[Sample]):
 def load(
     name: str, *, root: str | Path | None = None, split: str = "all", scale: float = 1.0
 ) -> Dataset:
-    """Open a dataset.
+    """Open a dataset: a sequence of `Sample`.
 
     Parameters
     ----------
@@ -95,17 +85,10 @@ def load(
         `cellcount_lib.data.patches`), or a name with a manifest of your own. Several joined by
         ``+`` are one dataset: ``simulated+simulated:nuclei``.
     root : str or Path, optional
-        Folder of the downloaded datasets; else the environment variable CELLCOUNT_DATA, else
-        ``data``.
+        Folder of the downloaded datasets; else CELLCOUNT_DATA, else ``data``.
     split : {"train", "val", "trainval", "test", "all"}
     scale : float
-        Size relative to the original. 1.0 gives the stored pixels exactly; otherwise images are
-        averaged over areas and labels take the nearest pixel.
-
-    Returns
-    -------
-    Dataset
-        A sequence of `Sample`.
+        Size relative to the original; 1.0 gives the stored pixels exactly (`scaling.rescale`).
 
     Examples
     --------

@@ -36,11 +36,9 @@ def download(
     mirror: str | Path | None = None,
     say: Say = _say,
     progress: bool | None = None,
-    attempts: int = 5,
-    pause: float = 1.0,
-    timeout: float = 30.0,
+    patience: Patience | None = None,
 ) -> Path:
-    """Download a dataset, unless it is there, and return its folder.
+    """Download a dataset, unless it is there; return its folder, which exists whole or not at all.
 
     Parameters
     ----------
@@ -52,16 +50,11 @@ def download(
         Folder or URL that has the files as ``MIRROR/<name>/<file>`` or ``MIRROR/<file>``; else
         CELLCOUNT_MIRROR, else the publisher's addresses. With a mirror, no other place is tried.
     say : callable
-        Receives progress messages, one line each; by default they go to standard error.
+        Receives progress messages, one line each.
     progress : bool, optional
         Show progress bars; by default if standard error is a terminal.
-    attempts, pause, timeout
-        See `cellcount_lib.data.fetch.transfer.Patience`.
-
-    Returns
-    -------
-    Path
-        ``ROOT/<name>``, which exists whole or not at all.
+    patience : Patience, optional
+        How long to put up with a server.
     """
     info = manifests.manifest(name)
     if not info.files:
@@ -82,7 +75,7 @@ def download(
                     )
                 incoming.mkdir(exist_ok=True)
                 shelf = Shelf(info, base, incoming, say)
-                patience = Patience(attempts, pause, timeout)
+                patience = patience or Patience()
                 archives = [shelf.get(file, mirror, progress, patience) for file in info.files]
                 _put_in_place(shelf, archives, folder)
                 shutil.rmtree(incoming)

@@ -26,18 +26,8 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
 def read_image(path: str | Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Read a picture as uint8 (H, W, 3), with a note of how its values were converted.
 
-    Parameters
-    ----------
-    path : str or Path
-        PNG, JPEG or TIFF with one plane: grey, RGB or RGBA, 8 or 16 bit. Grey is repeated in the
-        three channels, alpha is dropped.
-
-    Returns
-    -------
-    image : ndarray of uint8, shape (H, W, 3)
-    note : dict
-        ``bits`` and ``channels`` of the file, ``intensity`` = the rule, and for 16-bit pictures
-        the values ``low`` and ``high`` that became 0 and 255 (see `to_uint8`).
+    Grey is repeated in the three channels, alpha is dropped. The note has ``bits`` and ``channels``
+    of the file, and the rule for ``intensity`` with its numbers (`to_uint8`).
     """
     path = Path(path)
     array = read_stored(path, palette_as="colour")

@@ -76,20 +76,9 @@ def how_many(part: int | float | None, total: int) -> int:
 def seeded_split(
     names: Sequence[str], *, seed: int, val: int | float | None, test: int | float | None = None
 ) -> dict[str, str]:
-    """Assign train, val or test to every name by a seeded permutation.
+    """Assign train, val or test to every name by a seeded permutation, in the order of `names`.
 
-    Parameters
-    ----------
-    names : sequence of str
-        All different.
-    seed : int
-    val, test : int, float or None
-        Number of images, or fraction of `names` (rounded down).
-
-    Returns
-    -------
-    dict of str to str
-        In the order of `names`.
+    `val` and `test` are numbers of images, or fractions of `names` (`how_many`).
 
     Examples
     --------

@@ -61,8 +61,18 @@ def get(tmp_path):
             self.said = []
 
         def __call__(self, mirror, **options):
-            options = {"attempts": 3, "pause": 0.01, "timeout": 5.0} | options
-            return download("tiny", root=self.root, mirror=mirror, say=self.said.append, **options)
+            asked = {"attempts": 3, "pause": 0.01, "timeout": 5.0} | options
+            progress = asked.pop("progress", None)
+            patience = transfer.Patience(**asked)
+            said = self.said.append
+            return download(
+                "tiny",
+                root=self.root,
+                mirror=mirror,
+                say=said,
+                progress=progress,
+                patience=patience,
+            )
 
         def heard(self, text):
             return any(text in line for line in self.said)

@@ -69,27 +69,18 @@ def fetch(
     target: Path,
     limit: int,
     say: Say,
-    progress: bool | None = None,
-    patience: Patience | None = None,
+    progress: bool | None,
+    patience: Patience,
 ) -> str:
-    """Download a file to `target`, whole or not at all; return the address it came from.
+    """Download a file of at most `limit` bytes, whole or not at all; return where it came from.
 
-    Parameters
-    ----------
-    urls : sequence of str
-        Addresses to try in turn as long as the answer is "no such file".
-    target : Path
-        Until the file is complete, ``target`` + ``.part`` and ``.part.json`` hold what came.
-    limit : int
-        Largest allowed number of bytes.
-    say, progress
-        See `cellcount_lib.data.download.download`.
+    The addresses are tried in turn as long as the answer is "no such file".
     """
     part = target.with_name(target.name + ".part")
     begun = _read_state(part)
     for url in sorted(urls, key=lambda url: begun is None or url != begun.url):
         try:
-            _fetch(url, part, limit, say, progress, patience or Patience())
+            _fetch(url, part, limit, say, progress, patience)
         except _NotThereError:
             continue
         with part.open("rb+") as file:
