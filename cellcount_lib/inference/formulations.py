@@ -36,15 +36,9 @@ PEAK = 0.1  # a peak of the distance heatmap rises by this much: a neck of 80% o
 
 @dataclass(frozen=True)
 class Formulation:
-    """A question to the network, and the way from its answer to objects: is a pixel in a cell?
+    """A question to the network, and the way from its answer to objects: is a pixel in a cell?"""
 
-    Attributes
-    ----------
-    channels : int
-        Of the network's output.
-    """
-
-    channels: ClassVar[int] = 1
+    channels: ClassVar[int] = 1  # of the network's output
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Draw what the network shall answer, uint8 (H, W).
@@ -78,16 +72,10 @@ class Formulation:
 
 @dataclass(frozen=True)
 class ThreeClasses(Formulation):
-    """Is a pixel inside a cell, on its outline, or neither?
-
-    Attributes
-    ----------
-    width : int
-        Of outlines, in pixels that the network sees: half of it lies inside the cell.
-    """
+    """Is a pixel inside a cell, on its outline, or neither?"""
 
     channels = 3
-    width: int
+    width: int  # of outlines, in pixels that the network sees; half of it lies inside the cell
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Draw the class of every pixel."""

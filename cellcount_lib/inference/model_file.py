@@ -33,39 +33,17 @@ MODEL = "model.safetensors"  # name of the file in the folder of a training
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known about a trained network.
-
-    Attributes
-    ----------
-    config : ModelConfig
-    protocol : str
-        Name of the protocol that turns its heatmaps into objects.
-    threshold : float
-        Cutoff on the heatmap, chosen on validation pictures.
-    scale : float
-        Size at which the network sees a picture, relative to the original: 0.25 means that
-        pictures are reduced four times before they enter.
-    pixel_size_um : float or None
-        Of the original training pictures, before `scale`; None where it is not known.
-    cell_px : float or None
-        Width of a typical training cell in pixels of the original pictures.
-    protocol_scale : float
-        By which the protocol's sizes in pixels follow the size of these cells.
-    formulation : str
-        What the network was asked to draw, a name in `formulations`.
-    training : mapping
-        Where it comes from: dataset and its fingerprint, loss, recipe, profile, seed, scores,
-        versions. JSON values.
-    """
+    """What is known about a trained network."""
 
     config: ModelConfig
-    protocol: str = "recommended"
-    threshold: float = 0.5
-    scale: float = 1.0
-    pixel_size_um: float | None = None
-    cell_px: float | None = None
-    protocol_scale: float = 1.0
-    formulation: str = "mask"
+    protocol: str = "recommended"  # turns its heatmaps into objects
+    threshold: float = 0.5  # cutoff on the heatmap, chosen on validation pictures
+    scale: float = 1.0  # at 0.25, pictures are reduced four times before they enter
+    pixel_size_um: float | None = None  # of the original training pictures, if it is known
+    cell_px: float | None = None  # width of a typical training cell in the original pictures
+    protocol_scale: float = 1.0  # by which the protocol's sizes in pixels follow these cells
+    formulation: str = "mask"  # what the network was asked to draw, a name in `formulations`
+    # where it comes from: dataset, loss, recipe, profile, seed, scores, versions; JSON values
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,13 +76,8 @@ def save_model(
 ) -> None:
     """Write a model file, whole or not at all.
 
-    Parameters
-    ----------
-    path : str or Path
-        Ends in ``.safetensors``.
-    half : bool
-        Round the weights to float16: half the size, for files that travel. They are float32 again
-        when loaded; the heatmap moves by about 1e-3.
+    With `half`, weights are rounded to float16: half the size, for files that travel. They are
+    float32 again when loaded; the heatmap moves by about 1e-3.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -119,13 +92,7 @@ def save_model(
 
 
 def load_model(name: str | Path = DEFAULT) -> TrainedModel:
-    """Load a model file, or one that ships with the project by its name (`shipped`).
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, is no model file, or does not fit the network it names.
-    """
+    """Load a model file, or one that ships with the project by its name (`shipped`)."""
     path = Path(name)
     if str(name) in shipped():
         path = SHIPPED / f"{name}.safetensors"

@@ -47,23 +47,10 @@ def build(
     bn_momentum: float = BN_MOMENTUM,
     seed: int = 0,
 ) -> SegmentationModel:
-    """Build a network with freshly initialised weights.
+    """Build a network of `MODELS` with fresh weights; the arguments are those of `ModelConfig`.
 
-    Parameters
-    ----------
-    name : str
-        "c-resunet", "resunet", "unet", "small-unet" or "fcn".
-    in_channels, out_channels, bn_momentum
-        See `ModelConfig`.
-    seed : int
-        The weights depend on the arguments only; torch's global generator is neither read nor
-        changed. Runs with different seeds pass theirs here.
-
-    Returns
-    -------
-    SegmentationModel
-        Maps images (N, in_channels, H, W) to logits (N, out_channels, H, W); its `config` holds
-        everything that `from_config` needs.
+    The network maps images (N, in_channels, H, W) to logits (N, out_channels, H, W). Its weights
+    depend on the arguments only: torch's global generator is neither read nor changed.
     """
     return from_config(ModelConfig(name, in_channels, out_channels, bn_momentum), seed=seed)
 

@@ -16,22 +16,13 @@ BN_MOMENTUM = 0.01
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What it takes to build the same network again; stored on the model and in checkpoints.
+    """What it takes to build the same network again; stored on the model and in checkpoints."""
 
-    Attributes
-    ----------
-    name : str
-        A name of `MODELS`.
-    in_channels, out_channels : int
-        Channels of the image; 1 logit map (sigmoid) or 2 (softmax, as the FCN of S2).
-    bn_momentum : float
-        Share of the newest batch in the running statistics of batch normalisation. The published
-        0.01 needs several hundred steps to forget its start; shorter trainings need 0.1.
-    """
-
-    name: str
+    name: str  # in `MODELS`
     in_channels: int = 3
-    out_channels: int = 1
+    out_channels: int = 1  # one logit map (sigmoid), or two (softmax, as the FCN of S2)
+    # Share of the newest batch in the running statistics of batch normalisation. The published 0.01
+    # needs several hundred steps to forget its start; shorter trainings need 0.1.
     bn_momentum: float = BN_MOMENTUM
 
     def __post_init__(self) -> None:
