@@ -34,27 +34,9 @@ def apply(
     names: Sequence[str] = (),
     root: Path | None = None,
 ) -> tuple["pd.DataFrame", float]:
-    """Score the test pictures of a dataset with the network of a run.
+    """Score the test pictures among `parts` with the network in the folder of a run.
 
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-    parts : FullSize
-        The new pictures.
-    scaled : ScaledProtocol
-        At their scale.
-    names : sequence of str
-        Steps of `harmonise.STEPS`.
-    root : Path, optional
-        Folder of the datasets.
-
-    Returns
-    -------
-    DataFrame
-        One row per picture.
-    float
-        The cutoff.
+    `names` are steps of `harmonise.STEPS`. Returns a row per picture, and the cutoff.
     """
     if not (run / MODEL).exists():
         raise DataError(f"{run}: expected the model of a run there, found none")
@@ -90,6 +72,6 @@ def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, 
     at_home = ScaledProtocol(scaled.protocol, parts.protocol_scale, scaled.jobs)
     choice, _ = at_home.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), labels)
     look = measure(list(read_all(some(parts.train, MEASURED))))
-    found = {"of": mark, "cutoff": choice.cutoff, "look": look._asdict()}
-    write_whole(path, json.dumps(found))
-    return found
+    home = {"of": mark, "cutoff": choice.cutoff, "look": look._asdict()}
+    write_whole(path, json.dumps(home))
+    return home

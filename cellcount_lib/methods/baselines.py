@@ -44,16 +44,8 @@ def intensity_rank(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Share of the image's pixels that are darker than this one: a heatmap made of intensity alone.
 
     Cut at a quantile it gives the adaptive threshold, so all that is made for heatmaps (sweeps,
-    protocols, curves) applies to the baseline.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W)
-        In [0, 1). Equal pixels are equal; an image of one intensity is 0 everywhere.
+    protocols, curves) applies to the baseline. Values are in [0, 1), and 0 everywhere in an image
+    of one intensity.
 
     Examples
     --------
@@ -73,13 +65,7 @@ def adaptive_threshold(image: NDArray[np.uint8], quantile: float) -> NDArray[np.
 
     At most a share 1 - quantile is foreground, less where many pixels are equal, none in an image
     of one intensity. An image without cells has its brightest pixels marked nevertheless: what
-    keeps them from being counted is that post-processing drops small objects.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    quantile : float
-        In [0, 1); 0.994 in S0.
+    keeps them from being counted is that post-processing drops small objects. S0 uses 0.994.
 
     Examples
     --------
@@ -103,23 +89,7 @@ def tune_adaptive_threshold(
     """Choose the quantile of `adaptive_threshold` with the highest F1 on validation images.
 
     Highest F1 (argmax) whatever rule the protocol has for heatmaps: the knee stands for confidence,
-    of which an intensity has none.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-        Validation images; read once.
-    protocol : Protocol
-        Its post-processing and matching are used.
-    quantiles : sequence of float
-        Rising, in [0, 1).
-    scale, jobs
-        As in `sweeps.sweep`.
-
-    Returns
-    -------
-    TunedQuantile
-        `choice.cutoff` is the quantile.
+    of which an intensity has none. The samples are read once; `quantiles` rise, in [0, 1).
     """
     images, labels = itertools.tee(samples)
     heatmaps = (intensity_rank(s.image) for s in images)
@@ -151,14 +121,7 @@ def otsu_mask(
     cells: half of the noise becomes foreground. The blur joins that into dozens of patches instead
     of thousands of specks, but an empty image still gets objects; that is a property of the method,
     and a reason why the baseline is shown. Only an image of one intensity has an empty mask.
-
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    sigma : float
-        Of the blur, in pixels of scale 1.
-    scale : float
-        Of the image against the original.
+    `sigma` of the blur is in pixels of an image at `scale` 1.
 
     References
     ----------
@@ -183,13 +146,7 @@ def otsu_watershed(
 ) -> NDArray[np.int32]:
     """Otsu's threshold, then the watershed of the distance transform: labels int32 (H, W).
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    settings : Postprocessing or str
-        For a score under a protocol, `protocol.postprocess`.
-    sigma, scale
-        As in `otsu_mask`.
+    For a score under a protocol, the post-processing is `protocol.postprocess`.
 
     Examples
     --------
@@ -207,14 +164,7 @@ def oracle(
     """Score a model whose heatmap is the true mask: one row per picture.
 
     Touching cells that post-processing cannot part, and cells smaller than its smallest object, are
-    lost to any model that predicts a mask.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-        In memory.
-    protocol, scale, jobs
-        As in `sweeps.sweep_rows`.
+    lost to any model that predicts a mask. The samples are in memory.
     """
     heatmaps = ((s.labels > 0).astype(np.float32) for s in samples)
     return _rows(samples, heatmaps, protocol, 0.5, scale=scale, jobs=jobs)

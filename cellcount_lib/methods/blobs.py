@@ -25,13 +25,8 @@ def log_blobs(
 ) -> NDArray[np.int32]:
     """Find bright blobs and draw them as discs: labels int32 (H, W).
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    cell_px : float
-        Width of a typical cell.
-    threshold : float
-        Of the response, for brightness scaled to [0, 1]: fainter blobs are left out.
+    `cell_px` is the width of a typical cell. Blobs with a response below `threshold`, for
+    brightness scaled to [0, 1], are left out.
 
     Examples
     --------
@@ -52,7 +47,7 @@ def log_blobs(
     light = brightness(seen).astype(np.float64) / 255
     # a disc of radius r answers most to a Gaussian of r / sqrt(2)
     sigma = cell_px * scale / 2 / np.sqrt(2)
-    found = blob_log(
+    blobs = blob_log(
         light,
         min_sigma=sigma * SPREAD[0],
         max_sigma=sigma * SPREAD[1],
@@ -61,7 +56,7 @@ def log_blobs(
     )
     labels = np.zeros(seen.shape[:2], np.int32)
     nearest = np.full(labels.shape, np.inf)
-    for number, (row, column, spread) in enumerate(found, start=1):
+    for number, (row, column, spread) in enumerate(blobs, start=1):
         radius = spread * np.sqrt(2)
         top, left = max(0, int(row - radius)), max(0, int(column - radius))
         window = np.s_[top : int(row + radius) + 2, left : int(column + radius) + 2]

@@ -32,22 +32,12 @@ STEPS: Registry[str] = Registry(
 
 
 class Look(NamedTuple):
-    """What a kind of picture looks like.
+    """What a kind of picture looks like."""
 
-    Attributes
-    ----------
-    cell_px : float
-        Width of the median cell.
-    background, cell : float
-        Median brightness (the highest of the three channels) outside and inside of cells, 0 to 255.
-    colour : tuple of float
-        Mean of the three channels in cells over the highest of them.
-    """
-
-    cell_px: float
-    background: float
-    cell: float
-    colour: tuple[float, float, float]
+    cell_px: float  # width of the median cell
+    background: float  # median brightness outside of cells, 0 to 255: of the brightest channel
+    cell: float  # the same in cells
+    colour: tuple[float, float, float]  # mean of the channels in cells, over the highest of them
 
 
 def steps(names: str | None) -> tuple[str, ...]:
@@ -58,12 +48,12 @@ def steps(names: str | None) -> tuple[str, ...]:
     >>> steps("size+colour"), steps(None)
     (('size', 'colour'), ())
     """
-    found = tuple(names.split("+")) if names else ()
-    for name in found:
+    asked = tuple(names.split("+")) if names else ()
+    for name in asked:
         STEPS[name]  # an unknown name raises
-    if len(set(found)) != len(found):
+    if len(set(asked)) != len(asked):
         raise InputError(f"harmonise: expected every step once, found {names!r}")
-    return found
+    return asked
 
 
 def measure(samples: Sequence[Sample]) -> Look:
@@ -95,19 +85,11 @@ def measure(samples: Sequence[Sample]) -> Look:
 
 @dataclass(frozen=True)
 class Harmonisation:
-    """Named steps from one look to another.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Of `STEPS`.
-    home, away : Look
-        Of the training pictures, and of the new ones.
-    """
+    """Named steps of `STEPS` that bring new pictures closer to those of a training."""
 
     names: tuple[str, ...]
-    home: Look
-    away: Look
+    home: Look  # of the training pictures
+    away: Look  # of the new ones
 
     @property
     def magnification(self) -> float:
@@ -203,8 +185,8 @@ def distance(home: NDArray[np.float64], away: NDArray[np.float64]) -> dict[str, 
     """
     from scipy.stats import wasserstein_distance
 
-    found = {
+    apart = {
         name: float(wasserstein_distance(home[:, i], away[:, i]) / max(home[:, i].std(), 1e-9))
         for i, name in enumerate(DESCRIPTORS)
     }
-    return found | {"mean": float(np.mean(list(found.values())))}
+    return apart | {"mean": float(np.mean(list(apart.values())))}

@@ -53,26 +53,13 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a method is given.
+    """What a method is given."""
 
-    Attributes
-    ----------
-    parts : FullSize
-        The pictures; there are test pictures.
-    scaled : ScaledProtocol
-    run : Path or None
-        Folder of the run, for a method that needs one.
-    steps : tuple of str
-        Steps of `harmonise.STEPS`.
-    root : Path or None
-        Folder of the datasets.
-    """
-
-    parts: FullSize
+    parts: FullSize  # the pictures; there are test pictures
     scaled: ScaledProtocol
-    run: Path | None
-    steps: tuple[str, ...]
-    root: Path | None
+    run: Path | None  # folder of the run, for a method that needs one
+    steps: tuple[str, ...]  # of `harmonise.STEPS`
+    root: Path | None  # folder of the datasets
 
     @cached_property
     def tested(self) -> list[Sample]:
@@ -104,19 +91,11 @@ Answer = tuple["pd.DataFrame", float | None]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to scores without training.
-
-    Attributes
-    ----------
-    description : str
-    score : callable
-    of_a_run : bool
-        Whether it needs what a training has left.
-    """
+    """A way to scores without training."""
 
     description: str
     score: Callable[[Task], Answer]
-    of_a_run: bool = False
+    of_a_run: bool = False  # whether it needs what a training has left
 
 
 def _adaptive_threshold(task: Task) -> Answer:
@@ -128,8 +107,8 @@ def _adaptive_threshold(task: Task) -> Answer:
 
 def _otsu_watershed(task: Task) -> Answer:
     way, scale = task.scaled.protocol.postprocess, task.scaled.scale
-    found = (otsu_watershed(s.image, way, scale=scale) for s in task.tested)
-    return task.rows(task.tested, found), None
+    labels = (otsu_watershed(s.image, way, scale=scale) for s in task.tested)
+    return task.rows(task.tested, labels), None
 
 
 def _predict_zero(task: Task, count: float = 0.0) -> Answer:
@@ -215,31 +194,16 @@ METHODS: Registry[Method] = Registry(
 
 @dataclass(frozen=True)
 class Scoring:
-    """What is scored without training, by name.
+    """What is scored without training, by name."""
 
-    Attributes
-    ----------
-    method : str
-        A name of `METHODS`.
-    dataset, profile, protocol : str
-    protocol_scale : float or None
-        As in `training.spec.Training`.
-    run : str or None
-        The id of the run, with a method that is of one.
-    seed : int
-        Of that run; else 0.
-    harmonise : str or None
-        With method "apply": steps of `harmonise.STEPS`, joined by ``+``.
-    """
-
-    method: str
+    method: str  # in `METHODS`
     dataset: str = "simulated"
     profile: str = "laptop"
     protocol: str = "recommended"
-    protocol_scale: float | None = None
-    run: str | None = None
-    seed: int = 0
-    harmonise: str | None = None
+    protocol_scale: float | None = None  # as in `training.spec.Training`
+    run: str | None = None  # id of the run, with a method that is of one
+    seed: int = 0  # of that run
+    harmonise: str | None = None  # with method "apply": steps of `harmonise.STEPS`, joined by +
 
     def __post_init__(self) -> None:
         of_a_run = METHODS[self.method].of_a_run
@@ -256,16 +220,7 @@ class Scoring:
 
 
 def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) -> Scored:
-    """Score the test pictures.
-
-    Parameters
-    ----------
-    asked : Scoring
-    run : Path, optional
-        Folder of the run, with a method that is of one.
-    root : Path, optional
-        Folder of the datasets.
-    """
+    """Score the test pictures; `run` is the folder of the run, with a method that is of one."""
     parts = full_size(asked.dataset, asked.profile, protocol_scale=asked.protocol_scale, root=root)
     if parts.test is None:
         raise DataError(f"{asked.dataset}: expected test pictures, found none to score")
