@@ -71,19 +71,9 @@ def closure(
 ) -> dict[str, str]:
     """Return a hash for every definition that the entries can reach, by its name.
 
-    Parameters
-    ----------
-    entries : iterable of str
-        Names of definitions, each the only one of its name in the library.
-    chosen : mapping, optional
-        Of these kinds of registries only the named entries count; of all others, every entry.
-    library : Path
-        Folder of the package.
-
-    Returns
-    -------
-    dict of str to str
-        Without the places of the definitions. Those of one name share a hash.
+    The entries are names of definitions, each the only one of its name in the library. Of
+    registries whose kind is in `chosen` only the named entries count; of all others, every entry.
+    The result does not say where a definition stands; those of one name share a hash.
     """
     known = _opened(library)
     return known.reach([known.only(name) for name in entries], chosen or {})

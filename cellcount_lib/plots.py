@@ -73,12 +73,8 @@ def show_matches(
 ) -> None:
     """Draw the objects that were found (solid), reported falsely (dashed) and missed (dotted).
 
-    Parameters
-    ----------
-    image : ndarray of uint8, shape (H, W, 3)
-    true, pred : ndarray of int, shape (H, W)
-    pairs : ndarray of int, shape (K, 2)
-        Label pairs (true, predicted) of a one-to-one rule, as ``matching.match`` returns them.
+    `pairs` are labels (true, predicted), (K, 2), as ``matching.match`` returns them for a
+    one-to-one rule.
     """
     true, pred = check_labels("true", true), check_labels("pred", pred)
     check_same_shape(["image", "true", "pred"], [image, true, pred])
@@ -92,13 +88,7 @@ def show_matches(
 
 
 def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Draw the curves of a training: losses, validation scores and the learning rate by epoch.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        One per epoch, as ``training.callbacks.History`` keeps them.
-    """
+    """Draw the curves of a training from the rows of ``training.callbacks.History``, by epoch."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -1,7 +1,7 @@
 """Records: what a run leaves behind, so that a table can be made without it.
 
-``record.json`` lies beside the executed notebook, is written last and at once, and says that the
-run is over: completed, collapsed (its network predicts nothing, or its loss left the numbers) or
+``record.json`` lies beside the executed notebook, is written last and whole, and says that the run
+is over: completed, collapsed (its network predicts nothing, or its loss is no longer a number) or
 failed (an error ended it). The same record is an output of the notebook, so that the notebook alone
 is enough. A folder without a record is an interrupted run.
 
@@ -36,49 +36,21 @@ SCHEMA = Path(__file__).with_name("record.schema.json")
 
 @dataclass(frozen=True)
 class Record:
-    """What a run was, where it ran, and what it gave.
+    """What a run was, where it ran, and what it gave."""
 
-    Attributes
-    ----------
-    status : {"completed", "collapsed", "failed"}
-    reason : str
-        Why it collapsed or failed, or stopped early; else empty.
-    chapter : str
-        Name of the notebook that was executed.
-    parameters : mapping
-    identity : mapping
-        ``parameters``, ``chapter`` and ``data`` as hashes, ``code`` as a hash for every module; see
-        `runs.identity`.
-    protocol, protocol_scale, cutoff
-        How it was scored.
-    scores : mapping
-        Of the test pictures together; empty where the run failed.
-    images : list of mapping
-        The same per test picture.
-    history : list of mapping
-        One row per epoch.
-    versions, machine : mapping
-    seconds : mapping
-        ``data``, ``training``, ``evaluation``, ``total``.
-    peak_mb : float
-        Peak memory of the process.
-    started, finished : str
-        UTC, ISO 8601.
-    """
-
-    status: str
-    reason: str
-    chapter: str
+    status: str  # of `STATUSES`
+    reason: str  # why it collapsed or failed, or stopped early; else empty
+    chapter: str  # name of the notebook that was executed
     parameters: Mapping[str, Any]
-    identity: Mapping[str, Any]
+    identity: Mapping[str, Any]  # hashes of parameters, chapter, data and code: `runs.identity`
     protocol: str
     protocol_scale: float | None
     cutoff: float | None
-    scores: Mapping[str, Any]
-    images: list[dict[str, Any]]
-    history: list[dict[str, Any]]
-    seconds: Mapping[str, float]
-    started: str
+    scores: Mapping[str, Any]  # of the test pictures together; empty where the run failed
+    images: list[dict[str, Any]]  # the same per test picture
+    history: list[dict[str, Any]]  # one row per epoch
+    seconds: Mapping[str, float]  # data, training, evaluation, total
+    started: str  # UTC, ISO 8601, as `finished`
     finished: str = field(default_factory=lambda: now())
     versions: Mapping[str, Any] = field(default_factory=lambda: versions())
     machine: Mapping[str, Any] = field(default_factory=lambda: machine())
@@ -110,8 +82,8 @@ class Record:
 
 def as_json(record: Record) -> dict[str, Any]:
     """Return the record as JSON values; NaN becomes null."""
-    found: dict[str, Any] = _plain(asdict(record))
-    return found
+    values: dict[str, Any] = _plain(asdict(record))
+    return values
 
 
 def _plain(value: Any) -> Any:
@@ -134,13 +106,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record from ``record.json``, or from an executed notebook; anything else is an error.
-
-    Raises
-    ------
-    DataError
-        If there is none, or it is damaged, or of another version.
-    """
+    """Read a record from ``record.json``, or from an executed notebook."""
     try:
         values = json.loads(path.read_text())
     except FileNotFoundError:
@@ -155,10 +121,10 @@ def read_record(path: Path) -> Record:
 
 def _in_notebook(path: Path, notebook: Mapping[str, Any]) -> Any:
     outputs = [out for cell in notebook["cells"] for out in cell.get("outputs", ())]
-    found = [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
-    if not found:
+    records = [out["data"][MIME] for out in outputs if MIME in out.get("data", {})]
+    if not records:
         raise DataError(f"{path}: expected an executed notebook with a record, found none in it")
-    return found[-1]
+    return records[-1]
 
 
 def check(values: Any, name: str) -> None:
@@ -180,8 +146,8 @@ def check(values: Any, name: str) -> None:
 @lru_cache(maxsize=1)
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of records."""
-    found: dict[str, Any] = json.loads(SCHEMA.read_text())
-    return found
+    read: dict[str, Any] = json.loads(SCHEMA.read_text())
+    return read
 
 
 def now() -> str:

@@ -12,13 +12,8 @@ class Registry(Mapping[str, T], Generic[T]):
     """Read-only values by name; a name that is not there raises with the nearest known one.
 
     Written as a literal, ``RECIPES = Registry("recipe", {"name": ...})``, it is also what
-    `fingerprint` reads: of a registry only the entries that a run names count as its code.
-
-    Parameters
-    ----------
-    kind : str
-        What its values are, for messages and for fingerprints: unlike any other registry's.
-    entries : mapping
+    `fingerprint` reads: of a registry only the entries that a run names count as its code. The
+    kind, for messages and for fingerprints, is unlike any other registry's.
 
     Examples
     --------

@@ -8,7 +8,7 @@ of a night of runs.
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,21 +28,11 @@ ROW_KEYS = {"label", "set", "init", "method", "of", "published"}
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of a chapter.
+    """One execution of a chapter."""
 
-    Attributes
-    ----------
-    chapter : str
-        Name of the notebook.
-    parameters : mapping
-        All of them, also those at their default.
-    needs : tuple of str
-        Ids of runs that have to be there first.
-    """
-
-    chapter: str
-    parameters: Mapping[str, Any]
-    needs: tuple[str, ...] = ()
+    chapter: str  # name of the notebook
+    parameters: Mapping[str, Any]  # all of them, also those at their default
+    needs: tuple[str, ...] = ()  # ids of runs that have to be there first
 
     @property
     def id(self) -> str:
@@ -73,35 +63,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of runs.
+    """A table of runs."""
 
-    Attributes
-    ----------
-    name, title, note, published : str
-        Name of the file; what the table is; what a reader must know; where the published values
-        are from.
-    columns : mapping of str to str
-        Shown columns: a score of the record, and its title.
-    rows : tuple of Row
-    extra : tuple of Run
-        Runs without a row of their own, whose heatmaps a row scores again.
-    """
-
-    name: str
+    name: str  # of the file, and of what was asked for in place of the grid's
     title: str
-    note: str
-    published: str
-    columns: Mapping[str, str]
+    note: str  # what a reader must know
+    published: str  # where the published values are from
+    columns: Mapping[str, str]  # shown scores of the records, with their titles
     rows: tuple[Row, ...]
-    extra: tuple[Run, ...] = field(default=())
+    extra: tuple[Run, ...] = ()  # runs without a row of their own, which others need
 
     @property
     def runs(self) -> list[Run]:
         """Every run once, those that others need first."""
-        found = {run.id: run for run in self.extra}
-        for row in self.rows:
-            found |= {run.id: run for run in row.runs}
-        return list(found.values())
+        every = [*self.extra, *(run for row in self.rows for run in row.runs)]
+        return list({run.id: run for run in every}.values())
 
 
 def project() -> Path:
@@ -132,21 +108,11 @@ def load_grid(
     dataset: str | None = None,
     scale: float | None = None,
 ) -> Grid:
-    """Read a grid and make its runs.
+    """Read a grid, by a name of `grids` or from a YAML file, and make its runs.
 
-    Parameters
-    ----------
-    name : str or Path
-        A name of `grids`, or a YAML file.
-    profile : str
-        Of all runs.
-    seeds : sequence of int, optional
-        In place of the grid's.
-    dataset : str, optional
-        In place of the grid's; OLD=NEW replaces a part of every name.
-    scale : float, optional
-        At which networks see the pictures, in place of the profile's. The grid's name says both,
-        since its table is another one.
+    `seeds`, `dataset` (OLD=NEW replaces a part of every name) and `scale` (at which networks see
+    the pictures) replace what the grid or the profile says. The grid's name then says the last two,
+    since its table is another one.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):

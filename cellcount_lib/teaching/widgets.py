@@ -148,17 +148,9 @@ def slider(
 ) -> Slider:
     """Draw figures into the positions of a slider, and close them.
 
-    Parameters
-    ----------
-    title : str
-        What the slider changes, for example "cutoff".
-    figures, labels, alts : sequences of one length
-        The figures; the value of each position in words; what each figure shows, for readers who
-        cannot see it.
-    start : int
-        Position shown first.
-    dpi, colours : number
-        Resolution and size of the palette: a page with twenty pictures should stay small.
+    The title says what the slider changes, a label which value a position has, and an alt what its
+    figure shows, for readers who cannot see it. Position `start` is shown first. Resolution and
+    palette are small, so that a page with twenty pictures stays small.
     """
     if not len(figures) == len(labels) == len(alts) or not 0 <= start < len(figures):
         raise InputError(
