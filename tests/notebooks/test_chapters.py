@@ -19,6 +19,7 @@ from cellcount_lib.records import as_json, read_record
 from cellcount_lib.runs.execute import Job, _parameter_names, execute
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Run, project
 from cellcount_lib.runs.status import states
+from cellcount_lib.scoring.matching import splits_and_merges
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import PROTOCOLS
 from cellcount_lib.teaching.exercises import exercise_cells
@@ -273,6 +274,24 @@ def test_scores_without_training(method, trained, tmp_path):
         "apply": record.scores["f1"] == read_record(folder / "record.json").scores["f1"],  # at home
     }
     assert expected[method], (f1, mae)
+
+
+def test_chapter_1_runs_on_any_collection(tmp_path, monkeypatch):
+    """On one without the notes of the simulator, as a real one may be."""
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    data = write_dataset(tmp_path / "discs")
+    asked = {"dataset": f"folder:{data}", "pictures": 5, "shown": 0, "by_hand": 1}
+    names: dict = {"__name__": "chapter"}
+    for cell in cells(BOOK[0]):
+        if not {"quiz", "stub"} & {*tags(cell)}:
+            exec(source(cell), names)
+        if "parameters" in tags(cell):
+            assert names["dataset"] == "simulated"
+            names |= asked
+    assert [*names["kinds"]] == ["labelled"]
+    assert len(names["table"]) == 5
+    merges = splits_and_merges(names["careful"].labels, names["cleaned"]).merges
+    assert np.maximum(names["held"] - 1, 0).sum() == merges
 
 
 def test_an_error_in_a_chapter_becomes_a_record(tmp_path):
