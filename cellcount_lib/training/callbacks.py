@@ -135,22 +135,8 @@ class StopAtNaN(Callback):
 class Watch(Callback):
     """Keep the weights of the best epoch, lower the learning rate on plateaus, stop in time.
 
-    Parameters
-    ----------
-    monitor : Monitor
-    min_delta : float
-        Smaller gains do not count.
-    patience, factor : int, float
-        After `patience` epochs without a gain the rate is multiplied by `factor`; 0: never.
-    stop_after : int, optional
-        Epochs without a gain before training ends.
-
-    Attributes
-    ----------
-    state : dict
-        Numbers, for the checkpoint: best, best_epoch, since_gain, since_cut.
-    best : dict of str to Tensor
-        Weights of the best epoch, on the CPU.
+    Gains in `monitor` of no more than `min_delta` do not count. After `patience` epochs without a
+    gain the rate is multiplied by `factor` (0: never), after `stop_after` training ends.
     """
 
     order = 60
@@ -166,13 +152,13 @@ class Watch(Callback):
     ) -> None:
         self.monitor, self.min_delta = monitor, min_delta
         self.patience, self.factor, self.stop_after = patience, factor, stop_after
-        self.state: dict[str, Any] = {
+        self.state: dict[str, Any] = {  # for the checkpoint
             "best": None,
             "best_epoch": None,
             "since_gain": 0,
             "since_cut": 0,
         }
-        self.best: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] = {}  # weights of the best epoch, on the CPU
 
     def before_fit(self) -> None:
         """Stand aside while a learning rate is looked for."""
@@ -242,13 +228,7 @@ class History(Callback):
 
 
 class Progress(Callback):
-    """One bar over all steps, with the last epoch's scores; nothing in batch logs.
-
-    Parameters
-    ----------
-    show : bool, optional
-        Without: shown in a terminal, and in a notebook that a person runs.
-    """
+    """One bar over all steps, with the last epoch's scores; by default only where a person looks."""
 
     order = 80
 

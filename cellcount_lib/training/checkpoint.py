@@ -26,13 +26,8 @@ FORMAT = "cellcount-checkpoint/1"
 class Checkpoint(Callback):
     """Write a checkpoint after every epoch, and continue from the one that is there.
 
-    Parameters
-    ----------
-    path : Path
-    identity : mapping
-        All that decides the weights, as JSON values.
-    lr : float
-        The learning rate in use, which may have been searched for.
+    The identity is all that decides the weights, as JSON values; the learning rate is the one in
+    use, which may have been searched for.
     """
 
     order = 70

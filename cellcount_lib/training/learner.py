@@ -68,25 +68,10 @@ def make_learner(
     dtype: torch.dtype = torch.float32,
     cbs: Sequence[Callback] = (),
 ) -> EpochLearner:
-    """Put network, batches, loss and recipe together.
+    """Put network, batches, loss and recipe together; `fit` trains the model in place.
 
-    Parameters
-    ----------
-    model : Module
-        Trained in place, on the device of the batches.
-    train, valid : Batches
-    loss : Loss
-    recipe : Recipe
-    seed : int
-    dtype : torch.dtype
-        Of convolutions: float32, bfloat16, or float16 (CUDA, with scaled gradients).
-    cbs : sequence of Callback
-        Further ones: progress, checkpoint.
-
-    Returns
-    -------
-    EpochLearner
-        `fit` trains it.
+    Convolutions compute in `dtype`: float32, bfloat16, or float16 (CUDA, with scaled gradients).
+    `cbs` are further callbacks: progress, checkpoint.
     """
     model.to(device=train.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = {torch.bfloat16: [Autocast(dtype)], torch.float16: [MixedPrecision()]}

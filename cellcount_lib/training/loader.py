@@ -22,23 +22,9 @@ class Batches:
     What an epoch holds depends on the seed and on its number alone, so that a training that was
     interrupted continues with the batches it would have seen.
 
-    Parameters
-    ----------
-    crops : Crops
-    places : Places
-    side, batch : int
-        Of a crop in pixels; crops per batch.
-    seed : int
-    augmentation : Augmentation, optional
-        Without: the crops as they are, in the order of the places (validation).
-    steps : int, optional
-        Batches per epoch; the crops of the places are drawn in rounds until there are enough.
-        Without: each crop once, an incomplete last batch left out in training.
-
-    Attributes
-    ----------
-    epoch : int
-        Number of the epoch that the next iteration gives; `callbacks.EpochSeed` sets it.
+    Without augmentation, crops come as they are, in the order of the places (validation). An epoch
+    has `steps` batches, for which the crops of the places are drawn in rounds; without `steps`,
+    each crop comes once, and training leaves out an incomplete last batch.
     """
 
     n_inp = 1  # how many tensors of a batch the network takes
@@ -60,7 +46,7 @@ class Batches:
             )
         self.crops, self.places, self.side, self.batch = crops, places, side, batch
         self.seed, self.augmentation, self.steps = seed, augmentation, steps
-        self.epoch = 0
+        self.epoch = 0  # the one that the next iteration gives; `callbacks.EpochSeed` sets it
 
     @property
     def device(self) -> torch.device:

@@ -31,25 +31,13 @@ from cellcount_lib.training.spec import Training
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A Learner ready to be trained, with its learning rate.
-
-    Attributes
-    ----------
-    training : Training
-    recipe : Recipe
-        With the overrides of the training in it.
-    learn : EpochLearner
-    lr : float
-        The recipe's, or the one that was searched for.
-    identity : dict
-        All that decides the weights; see `identity`.
-    """
+    """A Learner ready to be trained, with its learning rate."""
 
     training: Training
-    recipe: Recipe
+    recipe: Recipe  # with the overrides of the training in it
     learn: EpochLearner
-    lr: float
-    identity: dict[str, Any]
+    lr: float  # the recipe's, or the one that was searched for
+    identity: dict[str, Any]  # all that decides the weights
 
     def fit(self) -> None:
         """Train, from the checkpoint if there is one; the weights are then those of the best epoch.
@@ -75,10 +63,7 @@ def prepare(
     show: bool | None = None,
     compiled: bool = False,
 ) -> Prepared:
-    """Make the Learner of a training, with its batches, its callbacks and its learning rate.
-
-    Parameters as `train`.
-    """
+    """Make the Learner of a training, with its batches, its callbacks and its learning rate."""
     recipe, profile = training.resolved()
     where = choose_device(device)
     dtype = choose_precision(where, training.precision)
@@ -119,13 +104,8 @@ def make_model(
 ) -> SegmentationModel:
     """Build the network with this training's initial weights.
 
-    Parameters
-    ----------
-    training : Training
-    recipe, profile
-        Its own, with the overrides in them.
-    runs : Path, optional
-        Folder of the runs, if `training.init` is the id of one.
+    Recipe and profile are the resolved ones; `training.init` may be the id of a run in the folder
+    `runs`.
     """
     model = build(
         training.arch,

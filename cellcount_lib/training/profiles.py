@@ -7,38 +7,22 @@ from cellcount_lib.registry import Registry
 
 @dataclass(frozen=True)
 class Profile:
-    """Scale of a training; `None` leaves a choice to the recipe or to the data.
-
-    Attributes
-    ----------
-    name, description : str
-    cell_px : float or None
-        Pictures are reduced until the median cell is this wide (never enlarged); None keeps their
-        size. The published networks see cells 38 pixels wide in crops of 512; a quarter of both
-        leaves the same cells in a crop, at a sixteenth of the work.
-    crop : int
-        Side of the square training crops, in pixels of the reduced pictures.
-    batch, epochs : int or None
-        None takes the recipe's.
-    steps : int or None
-        Batches per epoch; None trains on every crop of an epoch once.
-    train_images, val_images, test_images : int or None
-        At most this many; None takes all.
-    bn_momentum : float
-        Of batch normalisation; see `models.ModelConfig`. Short trainings need a short memory.
-    """
+    """Scale of a training; `None` leaves a choice to the recipe or to the data."""
 
     name: str
     description: str
+    # Pictures are reduced until the median cell is this wide (never enlarged). The published
+    # networks see cells 38 pixels wide in crops of 512; a quarter of both leaves the same cells in
+    # a crop, at a sixteenth of the work.
     cell_px: float | None
-    crop: int
+    crop: int  # side of the square training crops, in pixels of the reduced pictures
     batch: int | None
     epochs: int | None
-    steps: int | None
-    train_images: int | None
+    steps: int | None  # batches per epoch; None trains on every crop of an epoch once
+    train_images: int | None  # at most this many
     val_images: int | None
     test_images: int | None
-    bn_momentum: float
+    bn_momentum: float  # as in `models.ModelConfig`: short trainings need a short memory
 
     def scale(self, cell_px: float) -> float:
         """Return the scale at which cells that are `cell_px` wide get the profile's width.

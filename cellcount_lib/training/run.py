@@ -26,28 +26,10 @@ def train(
 ) -> Result:
     """Train, choose the cutoff, score the test pictures, and leave a model file.
 
-    Parameters
-    ----------
-    training : Training
-    out : Path, optional
-        Folder for checkpoint, history and model. A training that was interrupted here continues,
-        and ends with the weights it would have had.
-    data : Data, optional
-        The pictures, if they were read before; else they are read here.
-    root : Path, optional
-        Folder of the datasets.
-    device : str, optional
-        Default: a GPU where there is one.
-    show : bool, optional
-        Progress; default: where a person looks.
-    compiled : bool
-        Use `torch.compile`.
-    jobs : int, optional
-        Processes that read pictures and score; default: one per core.
-
-    Returns
-    -------
-    Result
+    Checkpoint, history and model go to the folder `out`: a training that was interrupted there
+    continues, and ends with the weights it would have had. Pictures are read from the datasets in
+    `root`, unless `data` has them. The default is to train on a GPU where there is one, to show
+    progress where a person looks, and to read and score in one process per core (`jobs`).
     """
     show = watched() if show is None else show
     start = time.perf_counter()
