@@ -41,63 +41,32 @@ def heatmaps(
     precision: str = "auto",
     jobs: int | None = None,
 ) -> tuple[dict[str, Kept], dict[str, NDArray[np.int32]]]:
-    """Apply a network to pictures.
-
-    Parameters
-    ----------
-    model : SegmentationModel
-    pictures : sequence of Sample
-        At full size.
-    scale, device, precision
-        See `predict.heatmap`.
-    jobs : int, optional
-        Processes that read pictures.
-
-    Returns
-    -------
-    kept : dict of str to Kept
-        Heatmaps by the name of the picture.
-    labels : dict of str to ndarray
-        True labels by the same names.
-    """
+    """Apply a network to pictures at full size; return heatmaps and true labels by their names."""
     kept, labels = {}, {}
     for sample in read_all(pictures, jobs=jobs):
         name = sample.meta["name"]
-        found = logit_map(model, sample.image, scale=scale, device=device, precision=precision)
+        logits = logit_map(model, sample.image, scale=scale, device=device, precision=precision)
         height, width = sample.labels.shape
-        kept[name] = Kept(encode(found), (height, width))
+        kept[name] = Kept(encode(logits), (height, width))
         labels[name] = sample.labels
     return kept, labels
 
 
 @dataclass(frozen=True)
 class ScaledProtocol:
-    """A protocol, at the scale of the data it is applied to.
-
-    Attributes
-    ----------
-    protocol : Protocol
-    scale : float
-        By which its sizes in pixels are multiplied.
-    jobs : int or None
-        Processes; default: one per core.
-    """
+    """A protocol, at the scale of the data it is applied to."""
 
     protocol: Protocol
-    scale: float = 1.0
-    jobs: int | None = None
+    scale: float = 1.0  # by which its sizes in pixels are multiplied
+    jobs: int | None = None  # processes; by default one per core
 
     def choose_cutoff(
         self, kept: Mapping[str, Kept], labels: Labels
     ) -> tuple[Choice, "pd.DataFrame"]:
         """Choose the cutoff on validation pictures by the protocol's rule.
 
-        Returns
-        -------
-        Choice
-        curve : DataFrame
-            One row per cutoff of the protocol's grid, as `sweeps.sweep` gives it; of pixels, as
-            `sweeps.sweep_pixels` does, where the rule is "max-mcc".
+        Returns the choice and the curve it was made from, a row per cutoff (`sweeps.sweep`; of
+        pixels, `sweeps.sweep_pixels`, where the rule is "max-mcc").
         """
         _same_pictures(kept, labels)
         if self.protocol.threshold_rule == "max-mcc":

@@ -64,12 +64,12 @@ def load_heatmaps(path: Path) -> dict[str, Kept]:
     """Read what `save_heatmaps` wrote, in the same order."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            found = {}
+            kept = {}
             for key in arrays.files:
                 size, _, name = key.partition("/")
                 height, width = (int(side) for side in size.split("x"))
-                found[name] = Kept(arrays[key], (height, width))
-            return found
+                kept[name] = Kept(arrays[key], (height, width))
+            return kept
     except FileNotFoundError:
         raise DataError(f"{path}: expected the heatmaps of a run, found nothing there") from None
     except Exception as error:  # zipfile and numpy raise many things on damaged files

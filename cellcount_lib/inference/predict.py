@@ -80,8 +80,8 @@ def choose_precision(device: torch.device, precision: str = "auto") -> torch.dty
 
 
 def _bf16_in_cpu() -> bool:
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16") or found.get("sve_bf16"))
+    can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(can.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
 
 
 def heatmap(
@@ -93,29 +93,14 @@ def heatmap(
     precision: str = "auto",
     memory_mb: float | None = None,
 ) -> NDArray[np.float32]:
-    """Return the probability of "cell" at every pixel of a picture.
+    """Return the probability of "cell" at every pixel of a picture, float32 (H, W).
 
-    Parameters
-    ----------
-    model : SegmentationModel
-    image : ndarray of uint8, shape (H, W, 3)
-        A network with one input channel gets the mean of the three.
-    scale : float
-        The network sees the picture at this size; its logits are enlarged again, bilinearly.
-    device, precision
-        See `choose_device`, `choose_precision`.
-    memory_mb : float, optional
-        What a forward pass may need; above it the picture is cut into tiles. Default: half of the
-        memory that is free.
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W), in [0, 1]
+    The logits of `logit_map` are enlarged to the size of the picture, bilinearly.
     """
-    found = logit_map(
+    logits = logit_map(
         model, image, scale=scale, device=device, precision=precision, memory_mb=memory_mb
     )
-    return enlarged(found, image.shape[:2])
+    return enlarged(logits, image.shape[:2])
 
 
 def logit_map(
@@ -129,11 +114,17 @@ def logit_map(
 ) -> NDArray[np.float32]:
     """Return the logit of "cell" at the size at which the network sees the picture.
 
-    Parameters as `heatmap`.
-
-    Returns
-    -------
-    ndarray of float32, shape (round(H scale), round(W scale))
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        A network with one input channel gets the mean of the three.
+    scale : float
+        The network sees the picture at this size: the result has round(H scale) rows.
+    device, precision
+        See `choose_device`, `choose_precision`.
+    memory_mb : float, optional
+        What a forward pass may need; above it the picture is cut into tiles. Default: half of the
+        memory that is free.
     """
     image = check_image("image", image)
     where = choose_device(device)
@@ -149,10 +140,10 @@ def logit_map(
     try:
         with torch.inference_mode():
             pixels = torch.tensor(seen, device=where).permute(2, 0, 1)[None]  # channels last
-            found: NDArray[np.float32] = _logits(model, pixels, dtype, budget)[0, 0].cpu().numpy()
+            logits: NDArray[np.float32] = _logits(model, pixels, dtype, budget)[0, 0].cpu().numpy()
     finally:
         model.train(training)
-    return found
+    return logits
 
 
 def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -160,8 +151,8 @@ def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     whole = torch.from_numpy(logits)[None, None]
     if logits.shape != tuple(size):
         whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
-    found: NDArray[np.float32] = whole.sigmoid()[0, 0].numpy()
-    return found
+    probabilities: NDArray[np.float32] = whole.sigmoid()[0, 0].numpy()
+    return probabilities
 
 
 def predict(
@@ -176,27 +167,16 @@ def predict(
     precision: str = "auto",
     memory_mb: float | None = None,
 ) -> Prediction:
-    """Find the cells of a picture.
+    """Find the cells of a picture, uint8 (H, W, 3).
 
-    Parameters
-    ----------
-    trained : TrainedModel
-    image : ndarray of uint8, shape (H, W, 3)
-    pixel_size_um, cell_px : float, optional
-        Pixel size of this picture, or the width in pixels of a typical cell in it; see `magnified`.
-    threshold, protocol : optional
-        In place of the model's own.
-
-    Returns
-    -------
-    Prediction
-        On the pixels of `image`.
+    Its pixel size, or the width in pixels of a typical cell in it, says how it must be `magnified`.
+    Cutoff and protocol are the model's, unless others are given.
     """
     info = trained.info
     ratio = magnified(info, pixel_size_um=pixel_size_um, cell_px=cell_px)
     name = protocol or info.protocol
     cutoff = info.threshold if threshold is None else threshold
-    found = heatmap(
+    heat = heatmap(
         trained.model,
         image,
         scale=info.scale * ratio,
@@ -204,10 +184,10 @@ def predict(
         precision=precision,
         memory_mb=memory_mb,
     )
-    if not np.isfinite(found).all():
+    if not np.isfinite(heat).all():
         raise InputError("the network answers with NaN or infinity: this model cannot be used")
-    labels = info.ruler(name).segment(found, cutoff, scale=info.protocol_scale / ratio)
-    return Prediction(found, labels, cutoff, name)
+    labels = info.ruler(name).segment(heat, cutoff, scale=info.protocol_scale / ratio)
+    return Prediction(heat, labels, cutoff, name)
 
 
 def magnified(

@@ -39,12 +39,8 @@ from cellcount_lib.registry import Registry
 class Cores(Way):
     """Let the objects of a mask grow: they are cells without their outlines.
 
-    Attributes
-    ----------
-    grow : float
-        Objects grow by this much, as far as they do not meet.
-    cores_below : int
-        Before they grow, objects with fewer pixels are dropped.
+    They grow by `grow`, as far as they do not meet; before, those with fewer pixels than
+    `cores_below` are dropped.
     """
 
     grow: float = field(default=0.0, metadata=LENGTH)
@@ -68,10 +64,7 @@ class Cores(Way):
 class Enclosed(Cores):
     """Take the mask for outlines, and let what lies between them grow.
 
-    Attributes
-    ----------
-    largest : int
-        Regions with more pixels are background.
+    Regions with more pixels than `largest` are background.
     """
 
     largest: int = field(default=0, metadata=AREA)
@@ -85,17 +78,10 @@ class Enclosed(Cores):
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """What happens between a binary mask and its labelled objects, in pixels of scale 1.
-
-    Attributes
-    ----------
-    cleaning : Cleaning
-    touching : Way
-        How touching cells are told apart.
-    """
+    """What happens between a binary mask and its labelled objects, in pixels of scale 1."""
 
     cleaning: Cleaning
-    touching: Way
+    touching: Way  # how touching cells are told apart
 
     def scaled(self, scale: float) -> "Postprocessing":
         """Return the same for images resized by `scale`: lengths times it, areas its square.
@@ -155,23 +141,11 @@ def postprocess(
     scale: float = 1.0,
     heatmap: Heatmap | None = None,
 ) -> Labels:
-    """Label the objects of a binary mask.
+    """Label the objects of a binary mask 1, 2, ... in reading order of their first pixel.
 
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (H, W)
-        The heatmap above its cutoff.
-    settings : Postprocessing or str
-        Or the name of one in `POSTPROCESS`.
-    scale : float
-        Of the image against the original; all sizes follow it (`Postprocessing.scaled`).
-    heatmap : ndarray of float, shape (H, W), optional
-        What the mask was made of; `Peaks` needs it.
-
-    Returns
-    -------
-    ndarray of int32, shape (H, W)
-        0 is background, objects are 1, 2, ... in reading order of their first pixel.
+    The mask is a heatmap above its cutoff; `Peaks` needs that heatmap, too. All sizes of the
+    post-processing, which may be a name in `POSTPROCESS`, follow the scale of the image against the
+    original (`Postprocessing.scaled`).
 
     Examples
     --------

@@ -31,11 +31,8 @@ from cellcount_lib.postprocess.cleaning import LENGTH, Heatmap, Labels, Mask, Wa
 class Necks(Way):
     """Split at necks of the mask that are narrower than both sides, and lose no object.
 
-    Attributes
-    ----------
-    depth : float
-        Two peaks of the distance map are two cells if every way between them leads more than this
-        down from the lower one, that is, through a neck narrower by it on either side (h-maxima).
+    Two peaks of the distance map are two cells if every way between them leads more than `depth`
+    down from the lower one, that is, through a neck narrower by it on either side (h-maxima).
 
     Examples
     --------
@@ -56,10 +53,7 @@ class Necks(Way):
 class Peaks(Way):
     """Split at passes of the heatmap: every peak of it is a cell.
 
-    Attributes
-    ----------
-    height : float
-        A peak counts if every way to a higher one leads more than this down.
+    A peak counts if every way to a higher one leads more than `height` down.
 
     Examples
     --------

@@ -91,14 +91,8 @@ def counting_errors(
     MAE and MedAE are mean and median of |true - pred|. R2 = 1 - sum (true - pred)^2 /
     sum (true - mean true)^2: 0 for the prediction of the mean count everywhere, negative for worse.
     When all images have the same true count (one image included) R2 is 1.0 if every prediction is
-    right and 0.0 otherwise, as in scikit-learn.
-
-    Parameters
-    ----------
-    n_true, n_pred : array_like, shape (..., n_images)
-        Errors are taken over the last axis.
-    mpe : str
-        Name in `MPE_CONVENTIONS`.
+    right and 0.0 otherwise, as in scikit-learn. Errors are taken over the last axis; `mpe` is a
+    name in `MPE_CONVENTIONS`.
 
     Examples
     --------

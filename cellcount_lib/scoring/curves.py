@@ -13,12 +13,7 @@ from cellcount_lib.scoring.detection import detection_scores
 
 
 class PRCurve(NamedTuple):
-    """Points by rising recall, one per recall.
-
-    Attributes
-    ----------
-    recall, precision : ndarray, shape (n_points,)
-    """
+    """Points by rising recall, one per recall."""
 
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
@@ -34,10 +29,7 @@ def pr_curve(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> PRCurve:
     - A curve of objects need not run to one side: a lower cutoff can merge two cells and lose
       recall. Sorting by recall makes the curve a function nevertheless.
 
-    Parameters
-    ----------
-    tp, fp, fn : array_like, shape (n_cutoffs,)
-        Counts pooled over images.
+    Counts are pooled over images, one per cutoff.
 
     Examples
     --------
@@ -76,22 +68,14 @@ def pr_area(curve: PRCurve, *, rule: str = "trapezoid") -> float:
 
     Left end: from recall 0 to the first point, precision is that of the first point. Right end:
     recall that no cutoff reaches adds nothing, so the area never exceeds the highest recall; a
-    sweep that starts at cutoff 0.5 gives a smaller area than one that starts at 0.
+    sweep that starts at cutoff 0.5 gives a smaller area than one that starts at 0. A curve without
+    points has area 0.
 
-    Parameters
-    ----------
-    curve : PRCurve
-    rule : {"trapezoid", "steps"}
-        Between points, "trapezoid" connects precisions by straight lines. "steps" takes the
-        precision of the point with the higher recall, as average precision does in scikit-learn; it
-        is the lower of the two where precision falls. No source says how the published AUC was
-        integrated; straight lines are the usual way of "area under the curve", and over 20 close
-        cutoffs the two differ little.
-
-    Returns
-    -------
-    float
-        0.0 for a curve without points.
+    Between points, rule "trapezoid" connects precisions by straight lines. "steps" takes the
+    precision of the point with the higher recall, as average precision does in scikit-learn; it is
+    the lower of the two where precision falls. No source says how the published AUC was integrated;
+    straight lines are the usual way of "area under the curve", and over 20 close cutoffs the two
+    differ little.
 
     References
     ----------

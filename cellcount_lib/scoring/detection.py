@@ -62,12 +62,8 @@ def detection_scores(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike) -> DetectionSc
 
     R21 adds 0.001 to numerator and denominator of each ratio, R23 adds 0.01 to each denominator.
     That shifts a pooled score by less than 0.001/(TP+FP) (R21; in the last printed digit of its
-    notebook: 25/36 is printed as 0.6945) and hides the 0/0. Here ratios are exact.
-
-    Parameters
-    ----------
-    tp, fp, fn : int, or arrays of one shape
-        Counts >= 0.
+    notebook: 25/36 is printed as 0.6945) and hides the 0/0. Here ratios are exact. Counts are
+    numbers, or arrays of one shape.
 
     Taught in: 06_threshold_and_ruler.
 

@@ -27,37 +27,19 @@ Pair = tuple[NDArray[np.integer], NDArray[np.integer] | None]
 
 
 class AveragePrecision(NamedTuple):
-    """Average precision of the Data Science Bowl 2018.
+    """Average precision of the Data Science Bowl 2018."""
 
-    Attributes
-    ----------
-    ap : float
-        Mean over images and thresholds.
-    at : ndarray, shape (len(thresholds),)
-        Mean over images at each threshold.
-    per_image : ndarray, shape (n_images,)
-        Mean over thresholds of each image.
-    """
-
-    ap: float
-    at: NDArray[np.float64]
-    per_image: NDArray[np.float64]
+    ap: float  # mean over images and thresholds
+    at: NDArray[np.float64]  # mean over images, for each threshold
+    per_image: NDArray[np.float64]  # mean over thresholds, for each image
 
 
 class PanopticQuality(NamedTuple):
-    """PQ = SQ * RQ, and the counts it is made of.
+    """PQ = SQ * RQ, and the counts it is made of: over all images, matched with IoU > 0.5."""
 
-    Attributes
-    ----------
-    pq, sq, rq : float
-        Panoptic, segmentation and recognition quality.
-    tp, fp, fn : int
-        Over all images, matched with IoU > 0.5.
-    """
-
-    pq: float
-    sq: float
-    rq: float
+    pq: float  # panoptic quality
+    sq: float  # segmentation quality
+    rq: float  # recognition quality
     tp: int
     fp: int
     fn: int
@@ -74,13 +56,8 @@ def average_precision(
     Not the AP of COCO, which ranks the detections of all images by confidence, matches them
     greedily with IoU >= t, and integrates precision over recall. Labels have no confidence to rank
     by; the numbers of the two are not comparable. What is averaged here is the accuracy of
-    `detection_scores` (also known as threat score).
-
-    Parameters
-    ----------
-    pairs : iterable of (true labels, predicted labels or None), each int, shape (H, W)
-    thresholds : sequence of float
-        In [0.5, 1): below 0.5 matches would not be one-to-one.
+    `detection_scores` (also known as threat score). Thresholds lie in [0.5, 1): below 0.5 matches
+    would not be one-to-one.
 
     References
     ----------
@@ -112,10 +89,6 @@ def panoptic_quality(pairs: Iterable[Pair]) -> PanopticQuality:
 
     SQ is the mean IoU of matched objects, RQ their F1 (matched with IoU > 0.5), PQ = SQ * RQ. All
     three are 1.0 for no object and no prediction; SQ is 0.0 when nothing matches.
-
-    Parameters
-    ----------
-    pairs : iterable of (true labels, predicted labels or None), each int, shape (H, W)
 
     References
     ----------

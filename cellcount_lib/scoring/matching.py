@@ -49,36 +49,18 @@ from cellcount_lib.scoring.objects import (
     iou_matrix,
 )
 
-__all__ = [
-    "RULES",
-    "Matches",
-    "SplitsMerges",
-    "contingency",
-    "iou_matrix",
-    "match",
-    "splits_and_merges",
-]
-
 
 class Matches(NamedTuple):
-    """What a rule found in one picture.
-
-    Attributes
-    ----------
-    tp, fp, fn : int
-        True positives, false positives, false negatives.
-    n_true, n_pred : int
-        Number of true and of predicted objects.
-    pairs : ndarray of int64, shape (K, 2)
-        (true label, predicted label) of each match. Under the rules of 2023, one row for each true
-        object found, with the best prediction in reach; a prediction may then stand in many rows.
-    """
+    """What a rule found in one picture."""
 
     tp: int
     fp: int
     fn: int
     n_true: int
     n_pred: int
+    # (true label, predicted label) of each match, shape (K, 2). Under the rules of 2023, one row
+    # for each true object found, with the best prediction in reach; a prediction may then stand in
+    # many rows.
     pairs: Ints
 
 
@@ -92,20 +74,9 @@ class SplitsMerges(NamedTuple):
 def match(
     true: NDArray[np.integer], pred: NDArray[np.integer], *, rule: str, threshold: float
 ) -> Matches:
-    """Match predicted with true objects.
+    """Match predicted with true objects, labels (H, W), by one of `RULES`.
 
-    Parameters
-    ----------
-    true, pred : ndarray of int, shape (H, W)
-        Instance labels, 0 is background; numbers may have gaps.
-    rule : str
-        One of `RULES`.
-    threshold : float
-        Pixels for the distance rules, IoU in [0, 1) for the others.
-
-    Returns
-    -------
-    Matches
+    The threshold is in pixels for the distance rules, an IoU in [0, 1) for the others.
 
     Examples
     --------

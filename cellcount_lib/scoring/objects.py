@@ -17,22 +17,12 @@ Floats = NDArray[np.float64]
 
 
 class Contingency(NamedTuple):
-    """How many pixels each true object shares with each predicted one.
+    """How many pixels each true object shares with each predicted one."""
 
-    Attributes
-    ----------
-    table : ndarray of int64, shape (T, P)
-        Shared pixels.
-    true_ids, pred_ids : ndarray of int64, shapes (T,) and (P,)
-        The labels of rows and columns, ascending.
-    true_areas, pred_areas : ndarray of int64, shapes (T,) and (P,)
-        Pixels of each object.
-    """
-
-    table: Ints
-    true_ids: Ints
-    pred_ids: Ints
-    true_areas: Ints
+    table: Ints  # shared pixels, shape (T, P)
+    true_ids: Ints  # labels of the rows, ascending, shape (T,)
+    pred_ids: Ints  # labels of the columns, ascending, shape (P,)
+    true_areas: Ints  # pixels of each object
     pred_areas: Ints
 
 

@@ -36,21 +36,11 @@ COUNT_COLUMNS = ("n_true", "n_pred", "tp", "fp", "fn")
 def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int | float]:
     """Scores of a test set from its per-image rows: detection pooled over objects, and counting.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One row per image, columns n_true, n_pred, tp, fp, fn, status ("ok", "missing", "failed"),
-        as `Protocol.score` makes them, and tp_NAME, fp_NAME, fn_NAME of further matchings; other
-        columns are ignored.
-    mpe : str
-        Name in `counting.MPE_CONVENTIONS`.
-
-    Returns
-    -------
-    dict
-        n_images, n_missing, n_failed; n_true, n_pred, tp, fp, fn summed; precision, recall, f1,
-        accuracy; mae, medae, mpe_percent, r2; precision_NAME, recall_NAME, f1_NAME, accuracy_NAME
-        of further matchings; and further scores where their columns are there.
+    A row has columns n_true, n_pred, tp, fp, fn, status ("ok", "missing", "failed"), as
+    `Protocol.score` makes them, and tp_NAME, fp_NAME, fn_NAME of further matchings. Scores are
+    n_images, n_missing, n_failed; n_true, n_pred, tp, fp, fn summed; precision, recall, f1,
+    accuracy; mae, medae, mpe_percent (by a convention of `counting.MPE_CONVENTIONS`), r2;
+    precision_NAME, ... of further matchings; and further scores where their columns are there.
 
     Examples
     --------
@@ -85,15 +75,8 @@ def statistic(
     """Return the columns of per-image rows that a score needs, and the function that pools them.
 
     The function takes one array per column and pools over the last axis (`axis` is what SciPy calls
-    it with), so that many resamples of a test set are scored at once.
-
-    Parameters
-    ----------
-    metric : str
-        precision, recall, f1, accuracy, or one of these with _NAME of a further matching; mae,
-        medae, mpe_percent, r2; a name in `FURTHER_SCORES`.
-    mpe : str
-        Name in `counting.MPE_CONVENTIONS`.
+    it with), so that many resamples of a test set are scored at once. `metric` is one of the scores
+    of `pooled`.
 
     Examples
     --------
@@ -147,16 +130,16 @@ def check_rows(name: str, rows: Any) -> "pd.DataFrame":
 
 def _further_scores(rows: "pd.DataFrame") -> dict[str, float]:
     """Return the further scores whose columns `rows` has."""
-    found: dict[str, float] = {}
+    further: dict[str, float] = {}
     if set(PIXELS) <= set(rows.columns):
         table = Confusion(*(int(rows[name].sum()) for name in PIXELS))
         scores = pixel_scores(table)
-        found |= {f"px_{name}": float(getattr(scores, name)) for name in PIXEL_SCORES}
+        further |= {f"px_{name}": float(getattr(scores, name)) for name in PIXEL_SCORES}
     if set(INSTANCES) <= set(rows.columns):
         for name in ("pq", "ap", "splits", "merges"):
             columns, score = FURTHER_SCORES[name]
-            found[name] = float(score(*(rows[c].to_numpy(np.float64) for c in columns)))
-    return found
+            further[name] = float(score(*(rows[c].to_numpy(np.float64) for c in columns)))
+    return further
 
 
 def _sums(columns: tuple[ArrayLike, ...]) -> tuple[NDArray[np.float64], ...]:

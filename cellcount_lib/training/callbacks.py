@@ -228,7 +228,7 @@ class History(Callback):
 
 
 class Progress(Callback):
-    """One bar over all steps, with the last epoch's scores; by default only where a person looks."""
+    """One bar over all steps, with the last epoch's scores; by default where a person looks."""
 
     order = 80
 
