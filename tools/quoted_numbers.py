@@ -51,7 +51,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="type the numbers again")
     asked = parser.parse_args()
     differ = [line for path in prose() for line in wrong(path)]
-    print(*differ, sep="\n")
+    for line in differ:
+        print(line)
     if asked.write:
         for path in prose():
             text = path.read_text()
