@@ -1,10 +1,15 @@
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from cellcount_lib import records
 from cellcount_lib.errors import DataError
+from cellcount_lib.machine import cores, processor
 from cellcount_lib.records import Record, as_json, read_record, schema, write_record
 
 HASH = "0123456789abcdef"
@@ -94,3 +99,16 @@ def test_the_schema_is_a_schema():
 
     jsonschema.Draft202012Validator.check_schema(schema())
     assert set(schema()["required"]) == set(Record.__dataclass_fields__)
+
+
+def test_a_mac_has_neither_proc_nor_affinity(monkeypatch):
+    exists = Path.exists
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(Path, "exists", lambda p: not str(p).startswith("/proc/") and exists(p))
+    monkeypatch.setattr(records.sys, "platform", "darwin")
+    usage = SimpleNamespace(ru_maxrss=300 * 2**20)  # in bytes there, in kilobytes on Linux
+    monkeypatch.setattr(records.resource, "getrusage", lambda who: usage)
+    assert records.peak_mb() == 300
+    assert cores() >= 1
+    assert processor().endswith(f", {cores()} cores")
+    assert records.machine()["processor"] == processor()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cellcount_lib.data.sample import components
 from cellcount_lib.errors import DataError
 
 Ring = NDArray[np.int64]  # (n, 2): corners as (x, y), the first not repeated
@@ -112,14 +113,11 @@ def geojson(labels: NDArray[np.int32]) -> str:
     """Return the objects as a GeoJSON FeatureCollection in pixels, as QuPath reads it."""
     features = []
     for label, corner, mask in _objects(labels):
-        outer: list[list[Ring]] = []
-        holes = []
-        for ring in rings(mask, diagonal=False):
-            (outer.append([ring]) if ring_area(ring) > 0 else holes.append(ring))
-        for hole in holes:
-            inside = [p for p in outer if _contains(p[0], hole)]
-            min(inside, key=lambda p: ring_area(p[0])).append(hole)
-        shapes = [[_closed(ring + corner) for ring in polygon] for polygon in outer]
+        pieces = components(mask)  # one outer ring each, the others are holes
+        shapes = []
+        for number in range(1, int(pieces.max()) + 1):
+            polygon = sorted(rings(pieces == number, diagonal=False), key=ring_area, reverse=True)
+            shapes.append([_closed(ring + corner) for ring in polygon])
         geometry = (
             {"type": "Polygon", "coordinates": shapes[0]}
             if len(shapes) == 1
@@ -133,18 +131,6 @@ def geojson(labels: NDArray[np.int32]) -> str:
 def _closed(ring: Ring) -> list[list[int]]:
     points: list[list[int]] = ring.tolist()
     return [*points, points[0]]
-
-
-def _contains(ring: Ring, other: Ring) -> bool:
-    """Tell whether the pixel inside a corner of `other` lies in `ring`, by counting crossings."""
-    # Half a pixel to the side of the first edge of `other`: no corner or edge is met there.
-    (x0, y0), (x1, y1) = other[0], other[1]
-    x, y = (x0 + np.sign(x1 - x0) * 0.5, y0 + np.sign(y1 - y0) * 0.5)
-    x, y = x - np.sign(y1 - y0) * -0.5, y - np.sign(x1 - x0) * 0.5
-    a, b = ring, np.roll(ring, -1, axis=0)
-    vertical = a[:, 0] == b[:, 0]
-    crosses = vertical & ((a[:, 1] > y) != (b[:, 1] > y)) & (a[:, 0] > x)
-    return bool(crosses.sum() % 2)
 
 
 def roi_zip(labels: NDArray[np.int32], *, position: int = 0) -> bytes:
