@@ -160,17 +160,17 @@ class _Module:
 
     @cached_property
     def definitions(self) -> dict[str, _Definition]:
-        found = {}
+        definitions = {}
         for name, nodes in self.defined.items():
             if name == "__all__":
                 continue
             kind, entries = _registry(nodes[0])
-            found[name] = _Definition(name, tuple(nodes), self, kind, entries)
+            definitions[name] = _Definition(name, tuple(nodes), self, kind, entries)
             for key, value in entries.items():
-                found[f"{name}[{key}]"] = _Definition(f"{kind} {key}", (value,), self)
+                definitions[f"{name}[{key}]"] = _Definition(f"{kind} {key}", (value,), self)
         if self.body:
-            found["(body)"] = _Definition("(body)", tuple(self.body), self)
-        return found
+            definitions["(body)"] = _Definition("(body)", tuple(self.body), self)
+        return definitions
 
 
 class _Library:
@@ -191,11 +191,11 @@ class _Library:
 
     def only(self, name: str) -> Place:
         """Return the place of the one definition of this name."""
-        found = [module for module in self.files if name in self.module(module).defined]
-        if len(found) != 1:
-            where = ", ".join(found) or "none"
+        modules = [module for module in self.files if name in self.module(module).defined]
+        if len(modules) != 1:
+            where = ", ".join(modules) or "none"
             raise DataError(f"fingerprint: expected one definition of {name}, found {where}")
-        return found[0], name
+        return modules[0], name
 
     def reach(
         self, places: Iterable[Place], chosen: Chosen, silent: Collection[str] = SILENT
@@ -220,8 +220,8 @@ class _Library:
                 self._used[place] = tuple(self.used(module, definition))
             waiting += self._used[place]
         return {
-            name: found.pop() if len(found) == 1 else digest(sorted(found), digits=8)
-            for name, found in sorted(hashes.items())
+            name: of_name.pop() if len(of_name) == 1 else digest(sorted(of_name), digits=8)
+            for name, of_name in sorted(hashes.items())
         }
 
     def used(self, module: _Module, definition: _Definition) -> Iterator[Place]:
@@ -281,12 +281,12 @@ def _registry(node: ast.AST) -> tuple[str, dict[str, ast.AST]]:
         raise DataError(
             f"line {call.lineno}: expected a registry of literals, Registry(kind, {{}})"
         )
-    found = {}
+    by_name = {}
     for key, value in zip(entries.keys, entries.values, strict=True):
         if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
             raise DataError(f"line {value.lineno}: expected a name in quotes as key of a registry")
-        found[key.value] = value
-    return str(kind.value), dict[str, ast.AST](found)
+        by_name[key.value] = value
+    return str(kind.value), dict[str, ast.AST](by_name)
 
 
 def _attributes(node: ast.AST, name: str) -> Iterator[str]:
@@ -331,7 +331,7 @@ def _stripped(node: ast.AST) -> ast.AST | None:
 def _copied(node: Any) -> Any:
     if isinstance(node, ast.AST):
         return type(node)(**{name: _copied(value) for name, value in ast.iter_fields(node)})
-    return [_copied(item) for item in node] if isinstance(node, list) else node
+    return [_copied(part) for part in node] if isinstance(node, list) else node
 
 
 def _is_text(node: ast.AST) -> bool:

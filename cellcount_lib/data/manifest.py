@@ -143,12 +143,12 @@ def _parse(path: Path, content: Any) -> Manifest:
             rule["test_names"] = tuple(line.strip() for line in lines if line.strip())
         notes = tuple(content.pop("notes", []))
         split = _build(SplitRule, rule, path)
-        made = _build(Manifest, content | {"files": files, "split": split, "notes": notes}, path)
+        known = _build(Manifest, content | {"files": files, "split": split, "notes": notes}, path)
     except (TypeError, ValueError, OSError) as error:
         raise DataError(f"{path}: {error}") from error
-    if made.name != path.stem:
-        raise DataError(f"{path}: expected the name {path.stem!r} in it, found {made.name!r}")
-    return made
+    if known.name != path.stem:
+        raise DataError(f"{path}: expected the name {path.stem!r} in it, found {known.name!r}")
+    return known
 
 
 def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
@@ -160,23 +160,23 @@ def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
     return kind(**values)
 
 
-def _validate(made: Manifest) -> None:
+def _validate(info: Manifest) -> None:
     def check(good: bool, what: str, value: object) -> None:
         if not good:
-            raise DataError(f"manifest {made.name!r}: expected {what}, found {value!r}")
+            raise DataError(f"manifest {info.name!r}: expected {what}, found {value!r}")
 
     # The name becomes a folder, the files' names become paths: nothing may lead out of the root.
     plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-    free = made.name.startswith("folder:") or made.layout in ("simulated", "joined", "patches")
-    check(free or bool(plain.fullmatch(made.name)), "a plain name", made.name)
-    for file in made.files:
+    free = info.name.startswith("folder:") or info.layout in ("simulated", "joined", "patches")
+    check(free or bool(plain.fullmatch(info.name)), "a plain name", info.name)
+    for file in info.files:
         check(bool(plain.fullmatch(file.name)), "plain file names", file.name)
         check(file.url.startswith(("https://", "http://")), "an http(s) address", file.url)
         hashed = file.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", file.sha256)
         check(bool(hashed), "sha256 of 64 lower-case hexadecimal digits or null", file.sha256)
         check(file.size is None or file.size > 0, "size > 0 or null", file.size)
-    check(len({f.name for f in made.files}) == len(made.files), "file names to differ", made.files)
-    check(made.unpacked_mb > 0, "unpacked_mb > 0", made.unpacked_mb)
-    for part in (made.split.val, made.split.test):
+    check(len({f.name for f in info.files}) == len(info.files), "file names to differ", info.files)
+    check(info.unpacked_mb > 0, "unpacked_mb > 0", info.unpacked_mb)
+    for part in (info.split.val, info.split.test):
         good = part is None or (0 <= part < 1 if isinstance(part, float) else part >= 0)
         check(good, "val and test as a count or a fraction below 1", part)

@@ -23,7 +23,7 @@ DatasetName = Annotated[
 ]
 Scale = Annotated[
     float | None,
-    typer.Option(help="At which networks see pictures (default: as the profile says)."),
+    typer.Option(help="Scale at which networks see pictures (default: the profile's)."),
 ]
 RunsDir = Annotated[
     Path | None, typer.Option(help="Folder of the runs (default: CELLCOUNT_RUNS, else runs/).")
@@ -66,17 +66,17 @@ def run_command(
     from cellcount_lib.runs.launch import snakemake, to_do, write_plan
     from cellcount_lib.runs.status import count
 
-    made = _grid(grid, profile, seeds, dataset, scale)
+    table = _grid(grid, profile, seeds, dataset, scale)
     folder = runs_folder(runs_dir, profile)
-    found = _states(made, folder, root)
-    chosen = to_do(found, refresh=refresh)
-    stale = count(found)["stale"]
+    states = _states(table, folder, root)
+    chosen = to_do(states, refresh=refresh)
+    stale = count(states)["stale"]
     if not refresh and stale:
         typer.echo(f"{stale} runs are stale; --refresh runs them again (cellcount status {grid})")
     if dry_run:
         for state in chosen:
             typer.echo(f"would run {state.run.id} ({state.why})")
-        typer.echo(f"{len(chosen)} of {len(found)} to run")
+        typer.echo(f"{len(chosen)} of {len(states)} to run")
         return
     if chosen:
         plan = write_plan(chosen, folder, root=root)
@@ -86,16 +86,16 @@ def run_command(
                 code = snakemake(plan, jobs=jobs, slurm=slurm)
             finally:
                 stop()
-        found = _states(made, folder, root)
-        if code and count(found)["missing"]:
+        states = _states(table, folder, root)
+        if code and count(states)["missing"]:
             log = plan.with_suffix(".log")
             typer.echo(f"Snakemake ended with code {code}; the end of {log}:", err=True)
             typer.echo("\n".join(log.read_text().splitlines()[-15:]), err=True)
-    for state in found:
+    for state in states:
         if state.state in ("failed", "missing"):
             typer.echo(f"{state.state}: {state.run.id}: {state.why}", err=True)
-    typer.echo(_line(found))
-    if any(state.state in ("failed", "missing") for state in found):
+    typer.echo(_line(states))
+    if any(state.state in ("failed", "missing") for state in states):
         raise typer.Exit(1)
 
 
@@ -113,12 +113,12 @@ def status_command(
 
     A kept run is not on this machine, but its committed notebook is current.
     """
-    made = _grid(grid, profile, seeds, dataset, scale)
-    found = _states(made, runs_folder(runs_dir, profile), root)
-    for state in found:
+    table = _grid(grid, profile, seeds, dataset, scale)
+    states = _states(table, runs_folder(runs_dir, profile), root)
+    for state in states:
         if everything or state.state not in ("done", "kept"):
             typer.echo(f"{state.state:<8}{state.run.id}  ({state.why})")
-    typer.echo(_line(found))
+    typer.echo(_line(states))
 
 
 def execute_command(
@@ -171,11 +171,11 @@ def _states(grid: "Grid", folder: Path, root: Path | None) -> "list[State]":
     return states(grid.runs, folder, root=root, kept=kept_notebooks(folder.name))
 
 
-def _line(found: "Sequence[State]") -> str:
+def _line(states: "Sequence[State]") -> str:
     from cellcount_lib.runs.status import count
 
-    parts = ", ".join(f"{number} {state}" for state, number in count(found).items())
-    return f"{len(found)} runs: {parts}"
+    parts = ", ".join(f"{number} {state}" for state, number in count(states).items())
+    return f"{len(states)} runs: {parts}"
 
 
 def _follow(folders: "list[Path]", bar: "tqdm[Any]") -> "Callable[[], None]":

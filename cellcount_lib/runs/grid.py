@@ -151,11 +151,11 @@ class _Maker:
         if len(set(labels)) != len(labels):
             twice = next(label for label in labels if labels.count(label) > 1)
             raise DataError(f"{self.path}: the label {twice!r} is there twice")
-        self.made: dict[str, tuple[Run, ...]] = {}
+        self.runs_of: dict[str, tuple[Run, ...]] = {}  # by the label of the row
         self.extra: dict[str, Run] = {}
         self.replaced = replacement(self.changes.get("dataset", ""))
         self.named: set[str] = set()
-        found = tuple(self._row(row) for row in rows)
+        made = tuple(self._row(row) for row in rows)
         if self.replaced and not any(self.replaced[0] in name for name in self.named):
             raise DataError(
                 f"{self.path}: --dataset {self.changes['dataset']}: expected a part of a dataset's "
@@ -168,7 +168,7 @@ class _Maker:
             note=self.values.get("note", ""),
             published=self.values.get("published", ""),
             columns=self.values["columns"],
-            rows=found,
+            rows=made,
             extra=tuple(self.extra.values()),
         )
 
@@ -185,7 +185,7 @@ class _Maker:
             runs = self._scored(row, seeds)
         else:
             runs = tuple(self._trained(row, seed) for seed in seeds)
-        self.made[label] = runs
+        self.runs_of[label] = runs
         return Row(label, published, runs)
 
     def _words(self) -> list[str]:
@@ -209,7 +209,7 @@ class _Maker:
         start = self._network(row["init"], seed, home=True)
         self.extra[start.id] = start
         run = self._network({**changes, "init": start.id}, seed)
-        return Run(NETWORK, run.parameters, needs=(start.id,))
+        return dataclasses.replace(run, needs=(start.id,))
 
     def _network(self, changes: Mapping[str, Any], seed: int, *, home: bool = False) -> Run:
         """A run that trains; `home` keeps the dataset of the row, whatever was asked for."""
@@ -220,12 +220,12 @@ class _Maker:
 
     def _changed(self, given: Mapping[str, Any], *, home: bool = False) -> dict[str, Any]:
         """Put in what was asked for in place of the grid's; at home only names are replaced."""
-        found = {**given, **({} if home else self.changes)}
+        changed = {**given, **({} if home else self.changes)}
         if self.replaced:
             name = given.get("dataset", "simulated")
-            found["dataset"] = name.replace(*self.replaced)
+            changed["dataset"] = name.replace(*self.replaced)
             self.named.add(name)
-        return found
+        return changed
 
     def _scored(self, row: Mapping[str, Any], seeds: Sequence[int]) -> tuple[Run, ...]:
         """Runs without training: one for all seeds, or one for every run it scores again."""
@@ -240,20 +240,20 @@ class _Maker:
         if isinstance(of, Mapping):
             home = row["method"] == "apply"
             runs = tuple(self._network(of, seed, home=home) for seed in seeds)
-        elif of in self.made:
-            runs = self.made[of]
+        elif of in self.runs_of:
+            runs = self.runs_of[of]
         else:
             raise DataError(
                 f"{self.path}: {row['label']}: of: expected the label of a row above, or the "
                 f"settings of a network; found {of!r}"
             )
-        found = []
+        scorings = []
         for run in runs:
             self.extra[run.id] = run
             asked = {**given, "run": run.id, "seed": run.parameters["seed"]}
             scored = dataclasses.asdict(self._build(Scoring, asked))
-            found.append(Run(WITHOUT, scored, needs=(run.id,)))
-        return tuple(found)
+            scorings.append(Run(WITHOUT, scored, needs=(run.id,)))
+        return tuple(scorings)
 
     def _build(self, kind: type, given: Mapping[str, Any]) -> Any:
         if unknown := sorted(given.keys() - _fields(kind)):
