@@ -10,6 +10,7 @@ import html
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cellcount_lib.errors import InputError
@@ -17,14 +18,7 @@ from cellcount_lib.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-QUIZ_STYLE = """
-.cellcount-quiz fieldset { border: 1px solid currentColor; border-radius: 6px; margin: 1em 0; padding: 0.6em 1em; }
-.cellcount-quiz legend { float: none; width: auto; font-size: 1em; font-weight: 600; padding: 0 0.4em; margin: 0; }
-.cellcount-quiz div { margin: 0.3em 0; }
-.cellcount-quiz input { margin-right: 0.5em; }
-.cellcount-quiz .reply { display: none; margin: 0.2em 0 0.4em 1.7em; }
-.cellcount-quiz input:checked ~ .reply { display: block; }
-"""  # noqa: E501
+HERE = Path(__file__).parent  # of quiz.css and slider.js
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,8 @@ class Quiz:
 
     def _repr_html_(self) -> str:
         parts = [_question(n, question) for n, question in enumerate(self.questions, start=1)]
-        return f'<style>{QUIZ_STYLE}</style><div class="cellcount-quiz">{"".join(parts)}</div>'
+        style = (HERE / "quiz.css").read_text()
+        return f'<style>{style}</style><div class="cellcount-quiz">{"".join(parts)}</div>'
 
 
 def quiz(*questions: Question) -> Quiz:
@@ -113,27 +108,15 @@ class Slider:
             for place, (label, alt, data) in enumerate(self.frames)
         )
         shown = html.escape(self.frames[self.start][0])
+        script = (HERE / "slider.js").read_text().strip()
         return (
             f'<div class="cellcount-slider" id="{name}">{images}'
             f'<div><label for="{name}-at">{html.escape(self.title)}: </label>'
             f'<input type="range" id="{name}-at" min="0" max="{len(self.frames) - 1}" step="1" '
             f'value="{self.start}" style="width:min(24em,70%);vertical-align:middle"> '
             f'<output for="{name}-at">{shown}</output></div></div>'
-            f"<script>{_SLIDE.replace('NAME', name)}</script>"
+            f"<script>{script.replace('NAME', name)}</script>"
         )
-
-
-_SLIDE = """(() => {
-const box = document.getElementById("NAME"), range = box.querySelector("input");
-const images = [...box.querySelectorAll("img")], said = box.querySelector("output");
-const show = () => {
-  images.forEach((image, at) => { image.style.display = at == range.value ? "" : "none"; });
-  said.textContent = images[range.value].dataset.label;
-  range.setAttribute("aria-valuetext", said.textContent);
-};
-range.addEventListener("input", show);
-show();
-})();"""
 
 
 def slider(

@@ -11,18 +11,18 @@ class Profile:
 
     name: str
     description: str
+    crop: int  # side of the square training crops, in pixels of the reduced pictures
+    bn_momentum: float  # as in `models.ModelConfig`: short trainings need a short memory
     # Pictures are reduced until the median cell is this wide (never enlarged). The published
     # networks see cells 38 pixels wide in crops of 512; a quarter of both leaves the same cells in
     # a crop, at a sixteenth of the work.
-    cell_px: float | None
-    crop: int  # side of the square training crops, in pixels of the reduced pictures
-    batch: int | None
-    epochs: int | None
-    steps: int | None  # batches per epoch; None trains on every crop of an epoch once
-    train_images: int | None  # at most this many
-    val_images: int | None
-    test_images: int | None
-    bn_momentum: float  # as in `models.ModelConfig`: short trainings need a short memory
+    cell_px: float | None = None
+    batch: int | None = None
+    epochs: int | None = None
+    steps: int | None = None  # batches per epoch; None trains on every crop of an epoch once
+    train_images: int | None = None  # at most this many
+    val_images: int | None = None
+    test_images: int | None = None
 
     def scale(self, cell_px: float) -> float:
         """Return the scale at which cells that are `cell_px` wide get the profile's width.
@@ -78,22 +78,12 @@ PROFILES = Registry(
             batch=32,
             epochs=40,
             steps=100,
-            train_images=None,
-            val_images=None,
-            test_images=None,
             bn_momentum=0.02,
         ),
         "paper": Profile(
             name="paper",
             description="the published scale: full size, crops of 512, the recipe's epochs",
-            cell_px=None,
             crop=512,
-            batch=None,
-            epochs=None,
-            steps=None,
-            train_images=None,
-            val_images=None,
-            test_images=None,
             bn_momentum=0.01,
         ),
     },
