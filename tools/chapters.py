@@ -147,7 +147,8 @@ def lighter(output: dict[str, Any]) -> dict[str, Any]:
         return output
     image = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
     kind, small = "image/png", io.BytesIO()
-    image.quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    few = image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)  # keeps outlines
+    few.save(small, format="png", optimize=True)
     if len(small.getvalue()) > PHOTOGRAPH:
         kind, small = "image/jpeg", io.BytesIO()
         image.save(small, format="jpeg", quality=88, optimize=True)

@@ -7,6 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from cellcount_lib.errors import InputError
+from cellcount_lib.plots import FALSE, FOUND, MISSED
 from cellcount_lib.teaching.widgets import Question, quiz, slider
 
 GOOD = Question(
@@ -85,6 +86,24 @@ def test_a_slider_holds_every_picture_with_its_words_and_shows_one():
     import matplotlib.pyplot as plt
 
     assert plt.get_fignums() == []
+
+
+def test_thin_outlines_keep_their_colours_on_a_picture_of_many_shades():
+    import matplotlib.pyplot as plt
+    import numpy as np
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    shades = np.random.default_rng(0).integers(0, 256, (200, 300, 1)) * np.array([1, 0.9, 0.1])
+    figure, ax = plt.subplots(figsize=(4, 3))
+    ax.imshow(shades.astype(np.uint8))
+    for place, colour in enumerate((FOUND, FALSE, MISSED)):
+        ax.plot([20, 280], [50 + 50 * place] * 2, color=colour, linewidth=1.5)
+    ((_, _, data),) = slider("t", [figure], labels=["a"], alts=["b"], colours=64).frames
+    shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)
+    for colour in (FOUND, FALSE, MISSED):
+        off = np.abs(shown - 255 * np.array(to_rgb(colour))).max(axis=-1)
+        assert (off < 20).sum() > 100, colour
 
 
 @pytest.mark.parametrize(
