@@ -152,7 +152,7 @@ def _png(figure: "Figure", *, dpi: float, colours: int) -> bytes:
     figure.savefig(drawn, format="png", dpi=dpi, metadata={"Software": None})
     plt.close(figure)
     image = Image.open(drawn).convert("RGB")
-    # Pillow's own choice, the median cut, spends all colours on the picture and none on thin outlines
+    # the default, a median cut, spends all colours on the picture and none on thin outlines
     few = image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(small, format="png", optimize=True)
     return small.getvalue()

@@ -103,7 +103,7 @@ def test_thin_outlines_keep_their_colours_on_a_picture_of_many_shades():
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)
     for colour in (FOUND, FALSE, MISSED):
         off = np.abs(shown - 255 * np.array(to_rgb(colour))).max(axis=-1)
-        assert (off < 20).sum() > 100, colour
+        assert (off < 40).sum() > 100, colour
 
 
 @pytest.mark.parametrize(
