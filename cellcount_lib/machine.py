@@ -1,8 +1,15 @@
-"""This machine: the cores that a process may use, its processor, and the versions of packages."""
+"""This machine: its processor, the versions of packages, and work spread over its cores."""
 
+import contextlib
 import importlib.metadata
+import os
 import platform
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 # The packages whose versions decide a number, in the order a reader would ask for them.
 REPORTED = (
@@ -44,3 +51,39 @@ def cores() -> int:
     import joblib  # type: ignore[import-untyped]
 
     return int(joblib.cpu_count())
+
+
+def in_processes(calls: Iterable[Any], jobs: int) -> Iterator[Any]:
+    """Yield the results of calls made with `joblib.delayed`, in order, from `jobs` processes.
+
+    At most two calls per process wait, so that a generator of calls is not read ahead of need. Each
+    process has one thread, and ends when this one does. With one job all happens in this process.
+    """
+    import joblib
+
+    if jobs == 1:
+        yield from (function(*given, **named) for function, given, named in calls)
+        return
+    ended = {"initializer": end_with, "initargs": (os.getpid(),)}
+    with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1, **ended):
+        yield from joblib.Parallel(return_as="generator", pre_dispatch="2*n_jobs")(calls)
+
+
+def end_with(owner: int, first: int = signal.SIGKILL) -> None:
+    """End this process, whatever it does, when the process `owner` has ended, however that went.
+
+    A process that is killed cannot end those that it has started: they look after themselves. The
+    signal `first` is sent at once, and five seconds later SIGKILL.
+    """
+    import psutil
+
+    def watch() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(owner)
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.5)
+        os.kill(os.getpid(), first)
+        time.sleep(5)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

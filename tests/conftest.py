@@ -8,9 +8,10 @@ from tests.going_on import GoingOn
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A shell starts background jobs with interrupts ignored, and programs inherit that: without this
-# line every test that interrupts a program fails there.
+# A shell starts background jobs with interrupts ignored, nohup with hang-ups, and programs inherit
+# that: without these lines every test that interrupts a program fails there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Simulated pictures are drawn once for all tests, also those in kernels and other processes. What
 # is kept is found again only by the code that drew it (tests/data/test_cache.py).

@@ -6,7 +6,7 @@ from dataclasses import replace
 from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.splits import shuffled
-from cellcount_lib.machine import cores
+from cellcount_lib.machine import cores, in_processes
 
 
 def some(dataset: Dataset, most: int | None) -> Dataset:
@@ -36,9 +36,7 @@ def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[
     if jobs <= 1 or isinstance(dataset, list):
         yield from dataset
         return
-    with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator", pre_dispatch="2*n_jobs")
-        yield from parallel(joblib.delayed(_read)(dataset, i) for i in range(len(dataset)))
+    yield from in_processes((joblib.delayed(_read)(dataset, i) for i in range(len(dataset))), jobs)
 
 
 def _read(dataset: Sequence[Sample], index: int) -> Sample:

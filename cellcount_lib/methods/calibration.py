@@ -12,7 +12,6 @@ Taught in: 01_data
 
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import closure, digest
-from cellcount_lib.machine import cores
+from cellcount_lib.machine import cores, in_processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,15 +182,13 @@ def calibration_report(
         statistic, published, simulated, relative_error (simulated / published - 1; empty where the
         published value is 0), source, note.
     """
+    import joblib  # type: ignore[import-untyped]
     from tqdm import tqdm
 
     if n < 1:
         raise InputError(f"n: expected at least one image, found {n}")
-    jobs = jobs or cores()
-    work = [(i, seed) for i in range(n)]
-    with ProcessPoolExecutor(jobs) as pool:
-        drawn = pool.map(_draw_and_measure, work, chunksize=4)
-        images = list(tqdm(drawn, total=n, unit="image", disable=not progress))
+    drawn = in_processes((joblib.delayed(_draw)(i, seed) for i in range(n)), jobs or cores())
+    images = tqdm(drawn, total=n, unit="image", disable=not progress)
     return compare(summary(images))
 
 
@@ -224,10 +221,9 @@ def within(report: "pd.DataFrame", tolerance: float = 0.10) -> "pd.Series":
     return report["relative_error"].abs().le(tolerance) | (small & absolute.le(1))
 
 
-def _draw_and_measure(job: tuple[int, int]) -> ImageStatistics:
+def _draw(index: int, seed: int) -> ImageStatistics:
     from cellcount_lib.data.simulate import simulate
 
-    index, seed = job
     return image_statistics(simulate(index, seed=seed))
 
 

@@ -2,9 +2,7 @@
 
 import json
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,10 +14,11 @@ from typing import Any
 from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
+from cellcount_lib.machine import end_with
 from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, write_record
 from cellcount_lib.runs.identity import code_of, identity_of
 
-OWNER = "CELLCOUNT_OWNER"  # process that started the runs: with it, they end
+OWNER = "CELLCOUNT_OWNER"  # number of the process that started the runs: with it, they end
 THREADS = "CELLCOUNT_THREADS"  # of one run
 OF_LIBRARIES = (  # what Snakemake sets to one
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS"),
@@ -122,9 +121,14 @@ def _papermill(job: Job) -> None:
 
     os.environ.setdefault("CELLCOUNT_PROGRESS", "0")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    # papermill fills in what stands between braces in a path
+    chapter, notebook = (
+        str(path).replace("{", "{{").replace("}", "}}")
+        for path in (job.chapter, job.folder / NOTEBOOK)
+    )
     papermill.execute_notebook(
-        str(job.chapter),
-        str(job.folder / NOTEBOOK),
+        chapter,
+        notebook,
         parameters={**job.parameters, **job.places},
         kernel_name="python3",
         progress_bar=False,
@@ -177,42 +181,10 @@ def take_threads() -> None:
         os.environ |= dict.fromkeys(OF_LIBRARIES, threads)
 
 
-def end_with_owner() -> None:
-    """End this process, and with it its kernel, when the process that started the runs is gone.
-
-    A killed ``cellcount run`` cannot end its children; they look after themselves.
-    """
-    owner = os.environ.get(OWNER)
-    if not owner:
-        return
-
-    def watch() -> None:
-        pid, _, born = owner.partition(":")
-        while _born(int(pid)) == born:
-            time.sleep(0.5)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
-
-    os.setpgid(0, 0)  # a kernel has a session of its own, and ends when its parent is gone
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _born(pid: int) -> str:
-    """Return when a process began (its number may be used again), or nothing if it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
-
-
-def own_mark() -> str:
-    """Return what `end_with_owner` watches, for this process."""
-    return f"{os.getpid()}:{_born(os.getpid())}"
-
-
 def main(plan: Path, run_id: str) -> int:
     """Execute one run of a plan that `launch` has written; 0 if it left a record."""
-    end_with_owner()
+    if owner := os.environ.get(OWNER):
+        end_with(int(owner))
     take_threads()
     values = json.loads(plan.read_text())
     asked = values["runs"][run_id]

@@ -2,12 +2,12 @@
 
 Snakemake decides what runs when; what a run is, and whether it is there, is ours. A plan holds the
 runs that are to be executed; their records are the targets. Whoever ends this process ends the
-runs: they look for it (`execute.end_with_owner`), and Snakemake is on a leash.
+runs and Snakemake: they look for it (`machine.end_with`).
 """
 
+import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +15,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from cellcount_lib.data.cache import VARIABLE as CACHE
 from cellcount_lib.errors import InputError
@@ -24,7 +27,7 @@ from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.machine import cores
 from cellcount_lib.records import NOTEBOOK, RECORD
-from cellcount_lib.runs.execute import OWNER, THREADS, own_mark
+from cellcount_lib.runs.execute import OWNER, THREADS
 from cellcount_lib.runs.grid import Run, project
 from cellcount_lib.runs.status import State, chapter_of
 
@@ -64,14 +67,14 @@ def write_plan(chosen: Sequence[State], folder: Path, *, root: Path | None) -> P
             "chapter": str(chapter_of(run)),
             "parameters": dict(run.parameters),
             "folder": str(state.folder),
-            "record": str(record),
-            "notebook": str(state.folder / NOTEBOOK),
+            # for Snakemake, which fills in what stands between braces: no word of the reader's
+            "record": f"{run.id}/{RECORD}",
+            "notebook": f"{run.id}/{NOTEBOOK}",
             "needs": [n for n in run.needs if n in {s.run.id for s in chosen}],
             "places": _places(run, state.folder, root),
         }
-    plan = {"python": sys.executable, "runs": runs}
     path = folder / PLANS / f"{int(time.time())}-{os.getpid()}.json"
-    write_whole(path, json.dumps(plan, indent=1))
+    write_whole(path, json.dumps({"runs": runs}, indent=1))
     return path
 
 
@@ -95,12 +98,13 @@ def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None)
     slurm : Path, optional
         Profile folder of a cluster: runs become SLURM jobs.
     """
-    if shutil.which("snakemake", path=_path()) is None:
+    if find_spec("snakemake") is None:
         raise InputError("snakemake is missing; install it with: pip install 'cellcount-book[run]'")
     work = plan.parent.parent
     command = [
-        *("snakemake", "--snakefile", str(project() / "workflow" / "Snakefile")),
-        *("--directory", str(work), "--config", f"plan={plan}"),
+        *(sys.executable, "-m", "cellcount_lib.runs.leash", str(os.getpid())),
+        *("--snakefile", str(project() / "workflow" / "Snakefile")),
+        *("--directory", str(work), "--config", f"plan={plan.relative_to(work)}"),
         # a record is written whole: one that a killed run has left is good, and stays
         *("--keep-going", "--keep-incomplete", "--rerun-incomplete", "--rerun-triggers", "mtime"),
         *("--nolock", "--quiet", "all"),
@@ -116,10 +120,10 @@ def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None)
         command += ["--slurm-jobname-prefix", name]
     if jobs is not None:
         command += ["--jobs", str(jobs)]
-    environment = os.environ | {"PATH": _path(), "PYTHONNOUSERSITE": "1"}
+    environment = os.environ | {"PYTHONNOUSERSITE": "1"}
     environment.setdefault(CACHE, str(work.parent / ".pictures"))
     if slurm is None and jobs is not None:
-        environment[OWNER] = own_mark()
+        environment[OWNER] = str(os.getpid())
         # Runs beside each other share the cores; threads that wait for each other's cores crawl.
         share = max(1, cores() // jobs)
         environment[THREADS] = os.environ.get("OMP_NUM_THREADS") or str(share)
@@ -145,36 +149,29 @@ def cancel_left(name: str) -> int:
     return len(mine)
 
 
-def _path() -> str:
-    """Return the search path with the programs of this Python's environment first."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-
-
 @contextmanager
-def _ended(
-    command: list[str], environment: dict[str, str], log: Any
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Start a process group and make sure that it is over when the block is left, however."""
-    leash = [sys.executable, "-m", "cellcount_lib.runs.leash"]
-    process = subprocess.Popen(
-        [*leash, *command], env=environment, stdout=log, stderr=log, start_new_session=True
-    )
+def _ended(command: list[str], environment: dict[str, str], log: Any) -> Iterator[psutil.Popen]:
+    """Start Snakemake and make sure that all of it is over when the block is left, however."""
+    process = psutil.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
 
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = None
+    before = {}
     if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, end)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                before[number] = signal.signal(number, end)
     try:
         yield process
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            runs = process.children(recursive=True)
+            process.send_signal(signal.SIGINT)  # Snakemake cancels its SLURM jobs
+            for run in runs:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    run.terminate()
+            for left in psutil.wait_procs([process, *runs], timeout=10)[1]:
+                left.kill()

@@ -1,26 +1,25 @@
-"""Run a command that is ended when the process that started it is gone, however it went.
+"""Snakemake, which ends when the process that started it has ended, however that went.
 
-    python -m cellcount_lib.runs.leash COMMAND ...
+    python -m cellcount_lib.runs.leash PROCESS ARGUMENTS ...
 
-On Linux the kernel sends SIGTERM for it; elsewhere the command runs as it is.
+Interrupted first, it cancels its SLURM jobs.
 """
 
-import ctypes
-import os
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1
+from cellcount_lib.machine import end_with
 
 
 def main() -> None:
-    """Ask the kernel for the signal, then become the command: the request outlives that."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it was gone before the request
-            sys.exit(1)
-    os.execvp(sys.argv[1], sys.argv[1:])
+    """Look for the process, and be Snakemake."""
+    from snakemake.cli import main as snakemake
+
+    owner, *arguments = sys.argv[1:]
+    # who starts a command in the background of a shell makes it deaf to interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_with(int(owner), first=signal.SIGINT)
+    snakemake(arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_heatmap, check_labels, check_mask, check_same_shape
 from cellcount_lib.errors import InputError
+from cellcount_lib.machine import in_processes
 from cellcount_lib.scoring.pixels import Confusion, pixel_scores
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import CUTOFFS, PIXEL_CUTOFFS, Protocol
@@ -70,14 +71,11 @@ def sweep_rows(
         for heatmap, labels, name in _together(heatmaps, true_labels, images)
     )
     rows: list[dict[str, Any]] = []
-    # An image takes seconds to score and 20 ms to send. At most 2 per process are waiting, so a
-    # generator of heatmaps is not read ahead of need. One thread each: the processes are the cores.
-    with joblib.parallel_config(backend="loky", n_jobs=jobs, inner_max_num_threads=1):
-        parallel = joblib.Parallel(return_as="generator", pre_dispatch="2*n_jobs")
-        for done, some in enumerate(parallel(tasks), start=1):
-            rows += some
-            if progress is not None:
-                progress(done)
+    # an image takes seconds to score and 20 ms to send
+    for done, some in enumerate(in_processes(tasks, jobs), start=1):
+        rows += some
+        if progress is not None:
+            progress(done)
     if not rows:
         raise InputError("heatmaps: expected at least one image, found none")
     return pd.DataFrame(rows)

@@ -1,0 +1,48 @@
+"""Work in several processes, and that none of them is left."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import psutil
+import pytest
+
+from cellcount_lib.machine import in_processes
+
+ROOT = Path(__file__).resolve().parents[1]
+ENDLESS = """
+import joblib, time
+from cellcount_lib.machine import in_processes
+for _ in in_processes((joblib.delayed(time.sleep)(0.1) for _ in range(10**6)), 2):
+    print("at work", flush=True)
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_come_in_order_and_calls_are_made_when_they_are_needed(jobs):
+    asked = []
+
+    def calls():
+        for i in range(40):
+            asked.append(i)
+            yield joblib.delayed(pow)(i, 2)
+
+    results = in_processes(calls(), jobs)
+    assert next(results) == 0
+    assert len(asked) <= 3 * jobs
+    assert list(results) == [i * i for i in range(1, 40)]
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed():
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "at work\n"
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert sum("LokyProcess" in " ".join(p.cmdline()) for p in started) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not psutil.wait_procs(started, timeout=10)[1]
