@@ -56,8 +56,8 @@ def cores() -> int:
 def in_processes(calls: Iterable[Any], jobs: int) -> Iterator[Any]:
     """Yield the results of calls made with `joblib.delayed`, in order, from `jobs` processes.
 
-    At most two calls per process wait, so that a generator of calls is not read ahead of need. Each
-    process has one thread, and ends when this one does. With one job all happens in this process.
+    A generator of calls is read as they are made, at most two calls per process ahead. Each process
+    has one thread, and ends when this one does. With one job all happens in this process.
     """
     import joblib
 

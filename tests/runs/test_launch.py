@@ -12,18 +12,30 @@ from pathlib import Path
 import pytest
 
 from benchmarks.quick_project import GRID, make_project
+from cellcount_lib.data.folder import write_simulated
 from cellcount_lib.errors import InputError
 from cellcount_lib.machine import cores
 from cellcount_lib.records import read_record
 from cellcount_lib.runs.execute import Job, check_parameters, execute, reason, take_threads
 from cellcount_lib.runs.grid import load_grid
+from tests.command import cellcount
 
 ROOT = Path(__file__).resolve().parents[2]
+# what a shell, Python, Snakemake, papermill or YAML could take for something else than a name
+ODD = "ü {0} {x} %s $(touch made) `touch made` $HOME 'a' \"b\" \\ ; touch made; # [c] * ~\n!"
 
 
 @pytest.fixture
 def place(tmp_path):
     return Place(make_project(tmp_path / "project"), tmp_path / "runs")
+
+
+@pytest.fixture
+def odd_place(tmp_path):
+    folder = tmp_path / ODD
+    write_simulated(folder / ODD, n=3, style="nuclei", seed=0, size=(32, 32))
+    grid = GRID.replace("dataset: simulated", f"dataset: {json.dumps(f'folder:{folder / ODD}')}")
+    return Place(make_project(folder / "project", grid), folder / "runs")
 
 
 class Place:
@@ -88,7 +100,8 @@ def wait_until(condition, seconds=60):
     return False
 
 
-def test_everything_once_then_nothing(place):
+def test_everything_once_then_nothing(odd_place, tmp_path, monkeypatch):
+    place = odd_place
     dry = place.run("run", "--dry-run")
     assert "4 of 4 to run" in dry.stdout
     assert not place.runs.exists()
@@ -96,11 +109,11 @@ def test_everything_once_then_nothing(place):
     assert first.returncode == 0, first.stderr
     assert "4 runs: 4 done, 0 kept, 0 stale, 0 failed, 0 missing" in first.stdout
     assert set(place.executions().values()) == {1}
-    for folder in (place.runs / "smoke").glob("simulated-*"):
-        record = read_record(folder / "record.json")
-        in_notebook = read_record(folder / "notebook.ipynb")
-        assert record == in_notebook
-        assert folder.name.startswith(f"simulated-{record.parameters['arch']}")
+    for path in (place.runs / "smoke").glob("*/record.json"):
+        record = read_record(path)
+        assert record == read_record(path.with_name("notebook.ipynb"))
+        assert f"-{record.parameters['arch']}-" in path.parent.name
+        assert record.parameters["dataset"].endswith(ODD)
     assert place.threads() == ["1"] * 4, "runs beside each other share the cores"
     (plan,) = (place.runs / "smoke" / ".plans").glob("*.json")
     planned = json.loads(plan.read_text())["runs"]
@@ -114,6 +127,12 @@ def test_everything_once_then_nothing(place):
     again = place.run("status", "--all")
     assert again.stdout.count("(completed)") == 3
     assert again.stdout.count("(collapsed)") == 1
+    monkeypatch.setenv("CELLCOUNT_PROJECT", str(place.project))
+    out = place.runs / ODD
+    named = ["quick", "--profile", "smoke", "--runs-dir", place.runs, "--out", out]
+    assert cellcount("tables", *named).returncode == 0
+    assert (out / "smoke" / "quick.md").exists()
+    assert not [*tmp_path.rglob("made"), *ROOT.glob("made")], "a name was executed"
 
 
 def test_a_run_on_a_cluster_uses_the_cores_it_was_given(monkeypatch):

@@ -64,7 +64,7 @@ def test_a_grid_on_slurm_is_a_grid(slurm, place, tmp_path):
     )
     assert wait_until(lambda: sum(place.executions().values()) >= 1, 120)
     for pid, line in place.processes():  # Snakemake, so that it cannot cancel its jobs either
-        if "bin/snakemake" in line:
+        if "cellcount_lib.runs.leash" in line:
             os.kill(pid, signal.SIGKILL)
     process.send_signal(signal.SIGKILL)
     process.wait()
