@@ -41,7 +41,7 @@ class Formulation:
     channels: ClassVar[int] = 1  # of the network's output
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Draw what the network shall answer, uint8 (H, W).
+        """Draw the answer that the network is to learn, uint8 (H, W).
 
         Examples
         --------

@@ -150,7 +150,7 @@ class _Maker:
         labels = [row["label"] for row in rows]
         if len(set(labels)) != len(labels):
             twice = next(label for label in labels if labels.count(label) > 1)
-            raise DataError(f"{self.path}: the label {twice!r} is there twice")
+            raise DataError(f"{self.path}: expected different labels, found {twice!r} twice")
         self.runs_of: dict[str, tuple[Run, ...]] = {}  # by the label of the row
         self.extra: dict[str, Run] = {}
         self.replaced = replacement(self.changes.get("dataset", ""))
@@ -179,7 +179,8 @@ class _Maker:
             raise DataError(f"{self.path}: seeds: expected whole numbers, found {seeds!r}")
         if unknown := set(published) - {*self.values["columns"], *self._spreads()}:
             raise DataError(
-                f"{self.path}: {label}: published: {', '.join(sorted(unknown))} is no column"
+                f"{self.path}: {label}: published: expected columns of the grid, found "
+                f"{', '.join(sorted(unknown))}"
             )
         if "method" in row:
             runs = self._scored(row, seeds)

@@ -27,56 +27,47 @@ if TYPE_CHECKING:
 COLUMNS = ("epoch", "train_loss", "valid_loss", "dice", "found", "lr", "seconds")
 
 
-class Dice(Metric):
-    """Dice of all validation pixels together, at probability 0.5; 0 if nothing is predicted."""
+class Pixels(Metric):
+    """Counts of all validation pixels, at probability 0.5; `name` is a column of the history."""
 
     def reset(self) -> None:
         """Forget the last epoch."""
         self.common: Tensor | int = 0
-        self.both: Tensor | int = 0
+        self.predicted: Tensor | int = 0
+        self.true: Tensor | int = 0
+        self.all = 0
 
     def accumulate(self, learn: Learner) -> None:
         """Add a batch; sums stay on the device, nothing waits for them."""
         predicted = cell_logit(learn.pred.detach()) > 0
         true = learn.loss_func.truth(learn.yb[0])
         self.common = self.common + (predicted & true).sum()
-        self.both = self.both + predicted.sum() + true.sum()
+        self.predicted = self.predicted + predicted.sum()
+        self.true = self.true + true.sum()
+        self.all += predicted.numel()
+
+
+class Dice(Pixels):
+    """Dice of all validation pixels together; 0 if nothing is predicted."""
+
+    name = "dice"
 
     @property
     def value(self) -> float:
         """The score; 1 where neither truth nor prediction has a cell pixel."""
-        both = float(self.both)
+        both = float(self.predicted) + float(self.true)
         return 2 * float(self.common) / both if both else 1.0
 
-    @property
-    def name(self) -> str:
-        """Column of the history."""
-        return "dice"
 
-
-class Found(Metric):
+class Found(Pixels):
     """Share of validation pixels that are predicted to be cell: 0 is a collapsed network."""
 
-    def reset(self) -> None:
-        """Forget the last epoch."""
-        self.predicted: Tensor | int = 0
-        self.pixels = 0
-
-    def accumulate(self, learn: Learner) -> None:
-        """Add a batch."""
-        logit = cell_logit(learn.pred.detach())
-        self.predicted = self.predicted + (logit > 0).sum()
-        self.pixels += logit.numel()
+    name = "found"
 
     @property
     def value(self) -> float:
         """The share."""
-        return float(self.predicted) / max(self.pixels, 1)
-
-    @property
-    def name(self) -> str:
-        """Column of the history."""
-        return "found"
+        return float(self.predicted) / max(self.all, 1)
 
 
 class EpochSeed(Callback):
