@@ -28,24 +28,12 @@ OF_LIBRARIES = (  # what Snakemake sets to one
 
 @dataclass(frozen=True)
 class Job:
-    """A run with its place on this machine.
+    """A run with its place on this machine."""
 
-    Attributes
-    ----------
-    chapter : Path
-        The notebook.
-    parameters : mapping
-        Those that make the run what it is.
-    folder : Path
-        Where it leaves everything.
-    places : mapping
-        Further parameters that say where things are: ``out``, ``root``, ``run_folder``.
-    """
-
-    chapter: Path
-    parameters: Mapping[str, Any]
-    folder: Path
-    places: Mapping[str, Any]
+    chapter: Path  # the notebook
+    parameters: Mapping[str, Any]  # those that make the run what it is
+    folder: Path  # where it leaves everything
+    places: Mapping[str, Any]  # further parameters: ``out``, ``root``, ``run_folder``
 
 
 def execute(job: Job) -> Record:

@@ -90,13 +90,8 @@ def _places(run: Run, folder: Path, root: Path | None) -> dict[str, Any]:
 def snakemake(plan: Path, *, jobs: int | None = None, slurm: Path | None = None) -> int:
     """Execute a plan; return Snakemake's exit code.
 
-    Parameters
-    ----------
-    plan : Path
-    jobs : int, optional
-        Runs at a time; default: 1 here, what the profile says on a cluster.
-    slurm : Path, optional
-        Profile folder of a cluster: runs become SLURM jobs.
+    `jobs` is the number of runs at a time: one by default, or what the profile of a cluster says.
+    With `slurm`, the folder of such a profile, runs become SLURM jobs.
     """
     if find_spec("snakemake") is None:
         raise InputError("snakemake is missing; install it with: pip install 'cellcount-book[run]'")

@@ -4,7 +4,8 @@
 could be shared between cutoffs is not, so that a sweep cannot differ from a single evaluation.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +34,6 @@ def sweep_rows(
     images: Sequence[str] | None = None,
     scale: float = 1.0,
     jobs: int = 1,
-    progress: Callable[[int], None] | None = None,
 ) -> "pd.DataFrame":
     """Per-image rows of every cutoff: `Protocol.score`, with a column "cutoff" in front.
 
@@ -42,23 +42,14 @@ def sweep_rows(
     heatmaps : iterable of float arrays, shape (H, W), or None
         Read one after the other, so they may come from a generator that predicts them; None is a
         missing prediction.
-    true_labels : iterable of int arrays, shape (H, W)
-    protocol : Protocol
     cutoffs : sequence of float
         Rising, in [0, 1].
     images : sequence of str, optional
         Names; "0", "1", ... without.
     scale : float
-        Of the images against the originals.
+        Size of the images relative to the originals.
     jobs : int
         Processes to use; with 1, everything happens in this one. Results are the same.
-    progress : callable, optional
-        Called with the number of images done, after each.
-
-    Returns
-    -------
-    DataFrame
-        Cutoffs within images, in the order given.
     """
     import joblib  # type: ignore[import-untyped]
     import pandas as pd
@@ -70,12 +61,8 @@ def sweep_rows(
         joblib.delayed(_score_image)(heatmap, labels, name, protocol, grid, scale)
         for heatmap, labels, name in _together(heatmaps, true_labels, images)
     )
-    rows: list[dict[str, Any]] = []
     # an image takes seconds to score and 20 ms to send
-    for done, some in enumerate(in_processes(tasks, jobs), start=1):
-        rows += some
-        if progress is not None:
-            progress(done)
+    rows = [row for of_image in in_processes(tasks, jobs) for row in of_image]
     if not rows:
         raise InputError("heatmaps: expected at least one image, found none")
     return pd.DataFrame(rows)
@@ -89,15 +76,10 @@ def sweep(
     *,
     scale: float = 1.0,
     jobs: int = 1,
-    progress: Callable[[int], None] | None = None,
 ) -> "pd.DataFrame":
-    """Pooled scores of every cutoff; parameters as `sweep_rows`.
+    """Pooled scores of every cutoff, a row each: `pooled` with the protocol's convention of MPE.
 
-    Returns
-    -------
-    DataFrame
-        One row per cutoff, rising: column "cutoff", then those of `pooling.pooled`, with the
-        protocol's convention of MPE.
+    The parameters are those of `sweep_rows`.
 
     Taught in: 06_threshold_and_ruler.
 
@@ -110,9 +92,7 @@ def sweep(
     >>> curve[["cutoff", "tp", "fn", "f1"]].values.tolist()
     [[0.5, 1.0, 0.0, 1.0], [0.9, 0.0, 1.0, 0.0]]
     """
-    rows = sweep_rows(
-        heatmaps, true_labels, protocol, cutoffs, scale=scale, jobs=jobs, progress=progress
-    )
+    rows = sweep_rows(heatmaps, true_labels, protocol, cutoffs, scale=scale, jobs=jobs)
     return pool_cutoffs(rows, mpe=protocol.mpe)
 
 
@@ -130,17 +110,8 @@ def sweep_pixels(
 ) -> "pd.DataFrame":
     """Pixel scores of every cutoff, pooled over images: for the rule "max-mcc" (S2).
 
-    Each heatmap is sorted into the intervals between cutoffs once, however many there are.
-
-    Parameters
-    ----------
-    heatmaps, true_labels, cutoffs
-        As in `sweep_rows`; true masks may stand in for labels.
-
-    Returns
-    -------
-    DataFrame
-        Columns cutoff, tp, fp, fn, tn, and those of `pixels.PixelScores`.
+    Each heatmap is sorted into the intervals between cutoffs once, however many there are. True
+    masks may stand in for labels. Columns are cutoff, tp, fp, fn, tn, and `pixels.PixelScores`.
 
     Examples
     --------
@@ -198,9 +169,9 @@ def _score_image(
     labels = check_labels("true_labels", labels)
     rows = []
     for cutoff in cutoffs:
-        found = None if heatmap is None else protocol.segment(heatmap, cutoff, scale=scale)
+        pred = None if heatmap is None else protocol.segment(heatmap, cutoff, scale=scale)
         mask = None if heatmap is None else np.asarray(heatmap) > cutoff
-        row = protocol.score(labels, found, image=image, scale=scale, mask=mask)
+        row = protocol.score(labels, pred, image=image, scale=scale, mask=mask)
         rows.append({"cutoff": cutoff, **row})
     return rows
 
@@ -215,19 +186,13 @@ def _together(
             "heatmaps, true_labels, images: expected as many of one as of the others, found "
             f"{' and '.join(map(str, sorted(sizes)))}"
         )
-    end = object()
-    first, second = iter(heatmaps), iter(true_labels)
-    count = 0
-    while True:
-        heatmap, labels = next(first, end), next(second, end)
-        if heatmap is end or labels is end:
-            break
-        if images is not None and count >= len(images):
-            break
-        yield heatmap, labels, str(count) if images is None else images[count]  # type: ignore[misc]
-        count += 1
-    if heatmap is not labels or (images is not None and len(images) != count):
-        raise InputError(
-            "heatmaps, true_labels, images: expected as many of one as of the others; one of them "
-            f"ended after {count}"
-        )
+    end: Any = object()
+    named = [] if images is None else [images]
+    together = zip_longest(heatmaps, true_labels, *named, fillvalue=end)
+    for count, (heatmap, labels, *name) in enumerate(together):
+        if any(part is end for part in (heatmap, labels, *name)):
+            raise InputError(
+                "heatmaps, true_labels, images: expected as many of one as of the others; one of "
+                f"them ended after {count}"
+            )
+        yield heatmap, labels, name[0] if name else str(count)
