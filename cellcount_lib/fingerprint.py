@@ -324,8 +324,7 @@ def _free_names(node: ast.AST) -> Iterator[str]:
 
 def _stripped(node: ast.AST) -> ast.AST | None:
     """Return a copy of a syntax tree without what decides nothing, if anything is left of it."""
-    left: ast.AST | None = _Stripper().visit(_copied(node))
-    return left
+    return _Stripper().visit(_copied(node))
 
 
 def _copied(node: Any) -> Any:

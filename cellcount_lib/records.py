@@ -82,8 +82,7 @@ class Record:
 
 def as_json(record: Record) -> dict[str, Any]:
     """Return the record as JSON values; NaN becomes null."""
-    values: dict[str, Any] = _plain(asdict(record))
-    return values
+    return _plain(asdict(record))
 
 
 def _plain(value: Any) -> Any:
@@ -146,8 +145,7 @@ def check(values: Any, name: str) -> None:
 @lru_cache(maxsize=1)
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of records."""
-    read: dict[str, Any] = json.loads(SCHEMA.read_text())
-    return read
+    return json.loads(SCHEMA.read_text())
 
 
 def now() -> str:

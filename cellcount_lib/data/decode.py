@@ -128,5 +128,4 @@ def _read_png_colour16(path: Path, stored: str) -> NDArray[np.uint16]:
         with Image.open(path) as image:
             image.tile = [image.tile[0]._replace(args=stored.replace(";16B", order))]
             halves.append(np.asarray(image).astype(np.uint16))
-    colour: NDArray[np.uint16] = halves[0] * np.uint16(256) + halves[1]
-    return colour
+    return halves[0] * np.uint16(256) + halves[1]

@@ -59,8 +59,7 @@ def components(mask: NDArray[Any], connectivity: int = 1) -> NDArray[np.int32]:
 
     structure = ndimage.generate_binary_structure(2, connectivity)
     inside = mask if mask.dtype == bool else mask > 0
-    labels: NDArray[np.int32] = ndimage.label(inside, structure, output=np.int32)[0]
-    return labels
+    return ndimage.label(inside, structure, output=np.int32)[0]
 
 
 def brightness(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

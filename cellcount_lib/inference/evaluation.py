@@ -9,9 +9,10 @@ Taught in: 06_threshold_and_ruler, 08_transfer
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cellcount_lib.data.reading import read_all
@@ -25,9 +26,6 @@ from cellcount_lib.scoring.cutoff import Choice, choose
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import Protocol
 from cellcount_lib.scoring.sweeps import pool_cutoffs, sweep_pixels, sweep_rows
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Labels = Mapping[str, NDArray[np.int32]]
 
@@ -62,7 +60,7 @@ class ScaledProtocol:
 
     def choose_cutoff(
         self, kept: Mapping[str, Kept], labels: Labels
-    ) -> tuple[Choice, "pd.DataFrame"]:
+    ) -> tuple[Choice, pd.DataFrame]:
         """Choose the cutoff on validation pictures by the protocol's rule.
 
         Returns the choice and the curve it was made from, a row per cutoff (`sweeps.sweep`; of
@@ -78,17 +76,17 @@ class ScaledProtocol:
         curve = pool_cutoffs(rows, mpe=self.protocol.mpe)
         return choose(curve, self.protocol.threshold_rule), curve
 
-    def score(self, kept: Mapping[str, Kept], labels: Labels, cutoff: float) -> "pd.DataFrame":
+    def score(self, kept: Mapping[str, Kept], labels: Labels, cutoff: float) -> pd.DataFrame:
         """Return one row per picture, as `Protocol.score` gives it."""
         return self._swept(kept, labels, (cutoff,))
 
-    def pooled(self, rows: "pd.DataFrame") -> dict[str, int | float]:
+    def pooled(self, rows: pd.DataFrame) -> dict[str, int | float]:
         """Pool the rows of `score` with the protocol's conventions."""
         return pooled(rows, mpe=self.protocol.mpe)
 
     def _swept(
         self, kept: Mapping[str, Kept], labels: Labels, cutoffs: tuple[float, ...]
-    ) -> "pd.DataFrame":
+    ) -> pd.DataFrame:
         _same_pictures(kept, labels)
         return sweep_rows(
             (one.heatmap() for one in kept.values()),

@@ -151,8 +151,7 @@ def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     whole = torch.from_numpy(logits)[None, None]
     if logits.shape != tuple(size):
         whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
-    probabilities: NDArray[np.float32] = whole.sigmoid()[0, 0].numpy()
-    return probabilities
+    return whole.sigmoid()[0, 0].numpy()
 
 
 def predict(

@@ -12,9 +12,10 @@ shines in its own colour, which luminance would weigh unevenly (a blue nucleus b
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -26,9 +27,6 @@ from cellcount_lib.scoring.cutoff import Choice, choose
 from cellcount_lib.scoring.protocols import Protocol
 from cellcount_lib.scoring.sweeps import sweep, sweep_rows
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 # Around the published choice, 0.994 (S0 Table 5.1): 0.980, 0.981, ..., 0.999.
 QUANTILES = tuple(round(0.98 + 0.001 * i, 3) for i in range(20))
 
@@ -37,7 +35,7 @@ class TunedQuantile(NamedTuple):
     """The quantile chosen on validation images, and the sweep it was chosen from."""
 
     choice: Choice
-    curve: "pd.DataFrame"
+    curve: pd.DataFrame
 
 
 def intensity_rank(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -56,8 +54,7 @@ def intensity_rank(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     grey = brightness(image)
     count = np.bincount(grey.ravel(), minlength=256)
     darker = np.cumsum(count) - count
-    rank: NDArray[np.float32] = (darker / grey.size).astype(np.float32)[grey]
-    return rank
+    return (darker / grey.size).astype(np.float32)[grey]
 
 
 def adaptive_threshold(image: NDArray[np.uint8], quantile: float) -> NDArray[np.bool_]:
@@ -105,7 +102,7 @@ def score_adaptive_threshold(
     *,
     scale: float = 1.0,
     jobs: int = 1,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Score `adaptive_threshold` with one quantile, as `oracle` scores the true mask."""
     ranks = (intensity_rank(s.image) for s in samples)
     return _rows(samples, ranks, protocol, quantile, scale=scale, jobs=jobs)
@@ -133,8 +130,7 @@ def otsu_mask(
     grey = ndimage.gaussian_filter(brightness(image).astype(np.float32), sigma)
     if np.ptp(grey) < 1e-3:  # rounding of the blur, not intensity
         return np.zeros(grey.shape, bool)
-    mask: NDArray[np.bool_] = grey > threshold_otsu(grey)
-    return mask
+    return grey > threshold_otsu(grey)
 
 
 def otsu_watershed(
@@ -160,7 +156,7 @@ def otsu_watershed(
 
 def oracle(
     samples: Sequence[Sample], protocol: Protocol, *, scale: float = 1.0, jobs: int = 1
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Score a model whose heatmap is the true mask: one row per picture.
 
     Touching cells that post-processing cannot part, and cells smaller than its smallest object, are
@@ -178,7 +174,7 @@ def _rows(
     *,
     scale: float,
     jobs: int,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     rows = sweep_rows(
         heatmaps,
         [s.labels for s in samples],

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -25,9 +25,6 @@ from cellcount_lib.errors import InputError
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import closure, digest
 from cellcount_lib.machine import cores, in_processes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PIXEL_UM = 0.315
 SMALLEST_OBJECT = 80  # pixels; what the measured figures take for an object
@@ -173,7 +170,7 @@ def _colour_figures(images: list[ImageStatistics]) -> dict[str, float]:
 
 def calibration_report(
     n: int = 283, *, seed: int = 0, jobs: int | None = None, progress: bool = False
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Draw `n` pictures and put their statistics beside the published ones.
 
     Returns
@@ -192,14 +189,12 @@ def calibration_report(
     return compare(summary(images))
 
 
-def targets() -> "pd.DataFrame":
+def targets() -> pd.DataFrame:
     """Published figures: statistic, published, source, and a note where another contradicts it."""
-    import pandas as pd
-
     return pd.read_csv(Path(__file__).with_name("targets.csv"), keep_default_na=False)
 
 
-def compare(simulated: dict[str, float]) -> "pd.DataFrame":
+def compare(simulated: dict[str, float]) -> pd.DataFrame:
     """Put a `summary` beside `targets`."""
     report = targets()
     values, published = report["statistic"].map(simulated), report["published"]
@@ -209,12 +204,12 @@ def compare(simulated: dict[str, float]) -> "pd.DataFrame":
     return report
 
 
-def aimed_at(report: "pd.DataFrame") -> "pd.DataFrame":
+def aimed_at(report: pd.DataFrame) -> pd.DataFrame:
     """Rows that the simulator is calibrated to: not contradicted by another published figure."""
     return report[report["note"] == ""]
 
 
-def within(report: "pd.DataFrame", tolerance: float = 0.10) -> "pd.Series":
+def within(report: pd.DataFrame, tolerance: float = 0.10) -> pd.Series:
     """Whether each row is within the tolerance; a published 0 (or a median count) within 1."""
     absolute = (report["simulated"] - report["published"]).abs()
     small = report["published"].eq(0) | report["statistic"].eq("cells per image, median")

@@ -5,7 +5,8 @@ threshold reaches F1 0.61 (S0, Table 5.1); the simulated ones should not be much
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.reading import read_all
@@ -19,9 +20,6 @@ from cellcount_lib.methods.baselines import (
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 # S0, Table 5.1, row "Adaptive Threshold": 70 real test pictures.
 PUBLISHED = {"threshold": 0.994, "f1": 0.6106, "precision": 0.5680, "recall": 0.6601, "mae": 8.0143}
 COLUMNS = ("f1", "precision", "recall", "mae")
@@ -29,7 +27,7 @@ COLUMNS = ("f1", "precision", "recall", "mae")
 QUANTILES = (0.97, 0.975, 0.98, 0.983, 0.986, 0.988, 0.99, 0.991, 0.992, 0.993, 0.994, 0.995, 0.996)
 
 
-def difficulty_report(*, jobs: int | None = None) -> "pd.DataFrame":
+def difficulty_report(*, jobs: int | None = None) -> pd.DataFrame:
     """Score the adaptive threshold and the oracle on the simulated test pictures.
 
     The quantile is chosen by F1 on the 63 validation pictures, under each protocol.
@@ -40,8 +38,6 @@ def difficulty_report(*, jobs: int | None = None) -> "pd.DataFrame":
         protocol, method, data, n_images, threshold, f1, precision, recall, mae; the first row is
         the published one.
     """
-    import pandas as pd
-
     jobs = jobs or cores()
     rows: list[dict[str, object]] = [
         {"protocol": "2021 study", "method": "adaptive threshold", "data": "real, published"}

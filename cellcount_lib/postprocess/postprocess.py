@@ -17,6 +17,7 @@ the loss study), read for facts.
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from cellcount_lib.checks import check_mask, check_positive
 from cellcount_lib.data.sample import components
@@ -160,8 +161,6 @@ def postprocess(
 
 def _in_reading_order(labels: Labels) -> Labels:
     """Renumber 1, 2, ... by the first pixel, row by row."""
-    import pandas as pd
-
     inside = labels > 0
     ordered = np.zeros_like(labels)
     ordered[inside] = pd.factorize(labels[inside])[0] + 1  # codes by first appearance

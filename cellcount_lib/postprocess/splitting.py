@@ -83,8 +83,7 @@ def distance_inside(mask: Mask) -> NDArray[np.float64]:
     [[0.0, 1.0, 2.0, 3.0]]
     """
     if mask.all() or max(mask.shape) > 4096:
-        exact: NDArray[np.float64] = ndimage.distance_transform_edt(mask)
-        return exact
+        return ndimage.distance_transform_edt(mask)
     squared: NDArray[np.float32] = edt.edtsq(np.ascontiguousarray(mask), parallel=1)
     return np.sqrt(squared.astype(np.float64))
 

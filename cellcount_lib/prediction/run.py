@@ -199,8 +199,7 @@ def _mark(path: Path, counting: Counting) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     about = {"version": RESULTS, "image": str(path), "sha256": digest}
-    mark: dict[str, Any] = json.loads(json.dumps(about | dataclasses.asdict(counting)))
-    return mark
+    return json.loads(json.dumps(about | dataclasses.asdict(counting)))
 
 
 def _known(kept: Path, mark: dict[str, Any]) -> dict[str, Any] | None:

@@ -14,9 +14,10 @@ Taught in: 06_threshold_and_ruler, 09_touching_cells
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cellcount_lib.errors import InputError, unknown_name
@@ -26,14 +27,11 @@ from cellcount_lib.scoring.detection import DetectionScores, detection_scores, r
 from cellcount_lib.scoring.instances import INSTANCES
 from cellcount_lib.scoring.pixels import PIXEL_SCORES, PIXELS, Confusion, pixel_scores, scores_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 STATUSES = ("ok", "missing", "failed")
 COUNT_COLUMNS = ("n_true", "n_pred", "tp", "fp", "fn")
 
 
-def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int | float]:
+def pooled(rows: pd.DataFrame, *, mpe: str = "released2023") -> dict[str, int | float]:
     """Scores of a test set from its per-image rows: detection pooled over objects, and counting.
 
     A row has columns n_true, n_pred, tp, fp, fn, status ("ok", "missing", "failed"), as
@@ -64,7 +62,7 @@ def pooled(rows: "pd.DataFrame", *, mpe: str = "released2023") -> dict[str, int 
     return scores | _further_scores(rows)
 
 
-def _further_matchings(rows: "pd.DataFrame") -> list[str]:
+def _further_matchings(rows: pd.DataFrame) -> list[str]:
     """Names of the matchings that are reported beside the primary one."""
     return [str(c)[3:] for c in rows.columns if str(c).startswith("tp_")]
 
@@ -105,7 +103,7 @@ def statistic(
     return (f"tp{suffix}", f"fp{suffix}", f"fn{suffix}"), scores
 
 
-def check_rows(name: str, rows: Any) -> "pd.DataFrame":
+def check_rows(name: str, rows: Any) -> pd.DataFrame:
     """Return `rows` if they are per-image rows that can be scored, else raise InputError."""
     if not hasattr(rows, "columns"):
         raise InputError(f"{name}: expected a DataFrame of per-image rows, found {type(rows)}")
@@ -128,7 +126,7 @@ def check_rows(name: str, rows: Any) -> "pd.DataFrame":
     return rows
 
 
-def _further_scores(rows: "pd.DataFrame") -> dict[str, float]:
+def _further_scores(rows: pd.DataFrame) -> dict[str, float]:
     """Return the further scores whose columns `rows` has."""
     further: dict[str, float] = {}
     if set(PIXELS) <= set(rows.columns):

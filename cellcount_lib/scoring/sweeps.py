@@ -6,9 +6,10 @@ could be shared between cutoffs is not, so that a sweep cannot differ from a sin
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_heatmap, check_labels, check_mask, check_same_shape
@@ -17,9 +18,6 @@ from cellcount_lib.machine import in_processes
 from cellcount_lib.scoring.pixels import Confusion, pixel_scores
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import CUTOFFS, PIXEL_CUTOFFS, Protocol
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Heatmaps = Iterable[NDArray[np.floating] | None]
 Labels = Iterable[NDArray[np.integer]]
@@ -34,7 +32,7 @@ def sweep_rows(
     images: Sequence[str] | None = None,
     scale: float = 1.0,
     jobs: int = 1,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Per-image rows of every cutoff: `Protocol.score`, with a column "cutoff" in front.
 
     Parameters
@@ -52,7 +50,6 @@ def sweep_rows(
         Processes to use; with 1, everything happens in this one. Results are the same.
     """
     import joblib  # type: ignore[import-untyped]
-    import pandas as pd
 
     grid = check_cutoffs("cutoffs", cutoffs)
     if not isinstance(jobs, int) or jobs < 1:
@@ -76,7 +73,7 @@ def sweep(
     *,
     scale: float = 1.0,
     jobs: int = 1,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Pooled scores of every cutoff, a row each: `pooled` with the protocol's convention of MPE.
 
     The parameters are those of `sweep_rows`.
@@ -96,10 +93,8 @@ def sweep(
     return pool_cutoffs(rows, mpe=protocol.mpe)
 
 
-def pool_cutoffs(rows: "pd.DataFrame", *, mpe: str = "released2023") -> "pd.DataFrame":
+def pool_cutoffs(rows: pd.DataFrame, *, mpe: str = "released2023") -> pd.DataFrame:
     """Pool the rows of `sweep_rows` per cutoff, as `sweep` does."""
-    import pandas as pd
-
     return pd.DataFrame(
         [{"cutoff": cutoff, **pooled(group, mpe=mpe)} for cutoff, group in rows.groupby("cutoff")]
     )
@@ -107,7 +102,7 @@ def pool_cutoffs(rows: "pd.DataFrame", *, mpe: str = "released2023") -> "pd.Data
 
 def sweep_pixels(
     heatmaps: Heatmaps, true_labels: Labels, cutoffs: Sequence[float] = PIXEL_CUTOFFS
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Pixel scores of every cutoff, pooled over images: for the rule "max-mcc" (S2).
 
     Each heatmap is sorted into the intervals between cutoffs once, however many there are. True
@@ -119,8 +114,6 @@ def sweep_pixels(
     >>> sweep_pixels([heatmap], [truth], [0.2, 0.5, 0.8])["mcc"].round(2).tolist()
     [0.58, 1.0, 0.58]
     """
-    import pandas as pd
-
     grid = check_cutoffs("cutoffs", cutoffs)
     # float32, as a heatmap is when it is compared with a Python number
     edges = np.asarray(grid, np.float32)

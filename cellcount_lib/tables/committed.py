@@ -42,8 +42,7 @@ class Committed:
     @cached_property
     def plan(self) -> Mapping[str, Any]:
         """What the table was made of: grid, seeds, dataset, titles of columns, published values."""
-        found: dict[str, Any] = json.loads((self.folder / f"{self.name}.json").read_text())
-        return found
+        return json.loads((self.folder / f"{self.name}.json").read_text())
 
     @cached_property
     def published(self) -> pd.DataFrame:

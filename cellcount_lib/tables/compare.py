@@ -6,17 +6,17 @@ Differences between seeds are shown as a standard deviation beside the mean.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring.protocols import PROTOCOLS
 from cellcount_lib.scoring.stats import PictureCounts, interval, picture_counts, row_letters
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from cellcount_lib.tables.collect import Results
 
 
-def row_counts(runs: "pd.DataFrame", images: "pd.DataFrame") -> PictureCounts | None:
+def row_counts(runs: pd.DataFrame, images: pd.DataFrame) -> PictureCounts | None:
     """Return what the runs of a row counted, picture by picture; None if none has any."""
     scored = runs[runs["status"] != "failed"]
     tables = {
@@ -33,7 +33,7 @@ def row_counts(runs: "pd.DataFrame", images: "pd.DataFrame") -> PictureCounts | 
         raise InputError(f"{runs['label'].iloc[0]}: {error}") from error
 
 
-def summary(results: "Results", labels: Sequence[str], metrics: Sequence[str]) -> "pd.DataFrame":
+def summary(results: "Results", labels: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Return a row per configuration.
 
     Returns
@@ -42,8 +42,6 @@ def summary(results: "Results", labels: Sequence[str], metrics: Sequence[str]) -
         label, n (runs with scores), n_collapsed, n_failed, seconds; METRIC and METRIC_sd over
         seeds; ``low`` and ``high`` of the interval, and ``letters``, of the first metric.
     """
-    import pandas as pd
-
     rows: list[dict[str, Any]] = []
     counts: dict[str, PictureCounts] = {}
     for label in labels:
