@@ -19,6 +19,10 @@ CellViT weights           0.5, 0.3, 0.5              0.5, 0.2, 0.5
 S1 contradicts itself on Dice: its formula has smooth = 1 ("dice-smooth-1"), its table of settings,
 and R23, 1e-6 ("dice").
 
+The constants are not all: R23 applies an activation twice, and more (`historical`). What it trained
+with, as a whole, has the presets "released-...", one for each of the twelve. Its Focal Tversky, the
+best of the published table, is of two classes, twice activated, with the exponent 4/3.
+
 Taught in: 05_losses.
 """
 
@@ -29,12 +33,18 @@ from cellcount_lib.errors import unknown_name
 from cellcount_lib.losses.base import Loss, cell_logit
 from cellcount_lib.losses.combined import Combined, CombinedFT
 from cellcount_lib.losses.formulated import DistanceMap, Instances, ThreeClass
-from cellcount_lib.losses.historical import DoubleActivation, TwoClassFocalTversky
+from cellcount_lib.losses.historical import (
+    DoubleActivation,
+    ReleasedCombined,
+    ReleasedCombinedFT,
+    TwoClassDice,
+    TwoClassFocalTversky,
+)
 from cellcount_lib.losses.pixel import Focal, WeightedBCE
 from cellcount_lib.losses.region import Dice, FocalTversky, Tversky
 from cellcount_lib.registry import Registry
 
-__all__ = ["LOSSES", "PRESETS", "STUDY", "Loss", "build", "cell_logit", "names"]
+__all__ = ["LOSSES", "PRESETS", "STUDY", "Loss", "build", "cell_logit", "made_of", "names"]
 
 LOSSES: Registry[type[Loss]] = Registry(
     "formula of a loss",
@@ -50,9 +60,14 @@ LOSSES: Registry[type[Loss]] = Registry(
         "distance": DistanceMap,
         "instances": Instances,
         "historical.double-activation": DoubleActivation,
+        "historical.two-class-dice": TwoClassDice,
         "historical.two-class-focal-tversky": TwoClassFocalTversky,
+        "historical.combined": ReleasedCombined,
+        "historical.combinedft": ReleasedCombinedFT,
     },
 )
+
+TWICE = "historical.double-activation"
 
 PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
     "loss",
@@ -75,7 +90,39 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "focal-tversky-r23": ("focal-tversky", {"gamma": 4 / 3, "alpha": 0.7, "beta": 0.3}),
         "combined-cellvit-r23": ("combined", {"bce": 0.5, "dice": 0.2, "focal": 0.5}),
         "combinedft-cellvit-r23": ("combinedft", {"bce": 0.5, "dice": 0.2, "focal_tversky": 0.5}),
-        # S3, on top of the weight map: cells 1.5, background 1, as in S0 and R21 (S3 swaps them).
+        # What R23 trained with.
+        "released-bce-low": (TWICE, {"of": "bce-low"}),
+        "released-bce-medium": (TWICE, {"of": "bce-medium"}),
+        "released-bce-high": (TWICE, {"of": "bce-high"}),
+        "released-dice": (TWICE, {"of": "historical.two-class-dice"}),
+        "released-focal": (TWICE, {"of": "focal"}),
+        "released-focal-tversky": (TWICE, {"of": "historical.two-class-focal-tversky"}),
+        "released-combined-balanced": (
+            TWICE,
+            {"of": "historical.combined", "bce": 0.3, "dice": 0.3, "focal": 0.4},
+        ),
+        "released-combined-overcrowd": (
+            TWICE,
+            {"of": "historical.combined", "bce": 0.2, "dice": 0.5, "focal": 0.3},
+        ),
+        "released-combined-cellvit": (
+            TWICE,
+            {"of": "historical.combined", "bce": 0.5, "dice": 0.2, "focal": 0.5},
+        ),
+        "released-combinedft-balanced": (
+            TWICE,
+            {"of": "historical.combinedft", "bce": 0.3, "dice": 0.3, "focal_tversky": 0.4},
+        ),
+        "released-combinedft-overcrowd": (
+            TWICE,
+            {"of": "historical.combinedft", "bce": 0.2, "dice": 0.5, "focal_tversky": 0.3},
+        ),
+        "released-combinedft-cellvit": (
+            TWICE,
+            {"of": "historical.combinedft", "bce": 0.5, "dice": 0.2, "focal_tversky": 0.5},
+        ),
+        # S3: cells 1.5, background 1, as in S0 and R21 (S3 swaps them). The weight map, where there
+        # is one, gives cells another 1.5: 2.25 together, as in R21.
         "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
         # Other questions than "cell or not" (`formulations`): outlines of so many pixels.
         "three-class-2": ("three-class", {"boundary_weight": 4.0}),
@@ -92,6 +139,23 @@ STUDY: tuple[str, ...] = tuple(PRESETS)[:12]
 def names() -> list[str]:
     """Return every name that `build` knows: presets first, then formulas."""
     return list(dict.fromkeys([*PRESETS, *LOSSES]))
+
+
+def made_of(name: str) -> tuple[set[str], set[str]]:
+    """Return the names that `build` looks up for a loss, in `PRESETS` and in `LOSSES`.
+
+    Examples
+    --------
+    >>> presets, formulas = made_of("released-bce-low")
+    >>> sorted(presets), sorted(formulas)
+    (['bce-low', 'released-bce-low'], ['bce', 'historical.double-activation'])
+    """
+    formula, settings = PRESETS.get(name, (name, {}))
+    presets, formulas = ({name} & {*PRESETS}, {formula})
+    if formula == TWICE:
+        more = made_of(settings.get("of", "dice"))
+        presets, formulas = presets | more[0], formulas | more[1]
+    return presets, formulas
 
 
 def build(name: str, **settings: Any) -> Loss:
@@ -114,7 +178,7 @@ def build(name: str, **settings: Any) -> Loss:
         raise unknown_name("loss", name, names())
     formula, preset = PRESETS.get(name, (name, {}))
     settings = preset | settings
-    if formula == "historical.double-activation":
+    if formula == TWICE:
         return DoubleActivation(build(settings.pop("of", "dice"), **settings))
     known = inspect.signature(LOSSES[formula]).parameters
     for setting in settings:

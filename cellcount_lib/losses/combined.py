@@ -23,7 +23,8 @@ class Combined(Loss):
     Notes
     -----
     R23 leaves fastai's ``DiceLoss`` at its default, the sum over images and both classes: in a
-    batch of 32 its Dice term weighs 64 times as much as lambda_2 says. Here it is the mean.
+    batch of 32 its Dice term weighs 64 times as much as lambda_2 says (`ReleasedCombined`). Here it
+    is the mean.
 
     Examples
     --------

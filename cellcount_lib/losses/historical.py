@@ -1,7 +1,9 @@
 """What the released code of the loss study (R23) computes, kept to show its effect.
 
-Its network ends in a sigmoid and returns [1 - p, p]. The losses, fastai's among them, expect logits
-and apply softmax once more. Do not train with these losses for any other purpose.
+Its network ends in a sigmoid and its complement, [1 - p, p]. Its losses, fastai's among them,
+expect logits and apply softmax to that; they look at both classes where the formulas of S1 have the
+cells alone; and its Combined losses sum Dice where they take the mean of the rest. The presets
+"released-..." put together what ran. Do not train with them for any other purpose.
 
 Taught in: 05_losses.
 """
@@ -10,7 +12,10 @@ import torch
 from torch import Tensor
 
 from cellcount_lib.losses.base import Loss
-from cellcount_lib.losses.region import FocalTversky
+from cellcount_lib.losses.combined import Combined, CombinedFT
+from cellcount_lib.losses.region import Dice, FocalTversky
+
+DICE_TERMS = 64.0  # images of a batch (32) times classes (2), over which R23 sums
 
 
 class DoubleActivation(Loss):
@@ -39,6 +44,25 @@ class DoubleActivation(Loss):
         return self.of.value(2 * logits.sigmoid() - 1, target, weight)
 
 
+class TwoClassDice(Dice):
+    r"""Mean of the Dice losses of cells and of background, fastai's ``DiceLoss``.
+
+    Examples
+    --------
+    One cell pixel in a hundred is missed: nothing of the cells, nearly all of the background.
+
+    >>> logits, target = torch.full((1, 1, 10, 10), -80.0), torch.zeros(1, 10, 10)
+    >>> target[0, 0, 0] = 1
+    >>> Dice()(logits, target), TwoClassDice()(logits, target)  # 1, and (1 + 1/199) / 2
+    (tensor(1.0000), tensor(0.5025))
+    """
+
+    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """See `Loss.value`."""
+        cells = super().value(logits, target, weight)
+        return (cells + super().value(-logits, 1 - target, weight)) / 2
+
+
 class TwoClassFocalTversky(FocalTversky):
     r"""Focal Tversky with background and cells flattened into one index, as in R23.
 
@@ -46,9 +70,6 @@ class TwoClassFocalTversky(FocalTversky):
     a false alarm in the other: TP is the sum of the probabilities of the true class, and FN = FP.
     With alpha + beta = 1 the index is therefore the soft *accuracy*, and the loss is
     (mean |y - p|)^gamma: a network that finds nothing in an image with 1% of cells has 0.99.
-
-    R23 also activates twice: what ran is ``build("historical.double-activation",
-    of="historical.two-class-focal-tversky")``.
 
     Examples
     --------
@@ -60,6 +81,9 @@ class TwoClassFocalTversky(FocalTversky):
     (tensor(1.0000), tensor(0.0100))
     """
 
+    def __init__(self, *, gamma: float = 4 / 3) -> None:
+        super().__init__(gamma=gamma)
+
     def one_minus_index(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return 1 - TI over both classes: each pixel appears once as cell, once as background."""
         return super().one_minus_index(
@@ -67,3 +91,23 @@ class TwoClassFocalTversky(FocalTversky):
             torch.cat([target, 1 - target], dim=-1),
             torch.cat([weight, weight], dim=-1),
         )
+
+
+class ReleasedCombined(Combined):
+    """R23's CombinedLoss: its Dice is of both classes, and weighs `DICE_TERMS` times lambda_2.
+
+    fastai's ``DiceLoss`` sums over images and classes unless told otherwise. The factor is that of
+    the study's batches of 32, whatever the size of a batch here.
+    """
+
+    def __init__(self, *, bce: float = 0.3, dice: float = 0.3, focal: float = 0.4) -> None:
+        super().__init__(bce=bce, dice=DICE_TERMS * dice, focal=focal)
+        self.dice = TwoClassDice()
+
+
+class ReleasedCombinedFT(CombinedFT):
+    """R23's CombinedFTLoss: as `ReleasedCombined`, and Focal Tversky over both classes."""
+
+    def __init__(self, *, bce: float = 0.3, dice: float = 0.3, focal_tversky: float = 0.4) -> None:
+        super().__init__(bce=bce, dice=DICE_TERMS * dice, focal_tversky=focal_tversky)
+        self.dice, self.focal = TwoClassDice(), TwoClassFocalTversky()

@@ -88,7 +88,8 @@ class FocalTversky(Tversky):
         The exponent itself, as S1 and R23 write it. S1's table says 2, R23's default is 4/3.
         Abraham & Khan have 1 / gamma as exponent and gamma = 4/3: that is ``gamma=0.75`` here.
     alpha, beta, smooth, over
-        See `Tversky`. S1 sums over the classes; here and in R23 there is one index, here of cells.
+        See `Tversky`. S1 sums over the classes. Here there is one index, of the cells; in R23, one
+        of both classes (`TwoClassFocalTversky`).
 
     References
     ----------
@@ -138,8 +139,8 @@ class Dice(Loss):
 
     Notes
     -----
-    R23 (fastai's ``DiceLoss``) also averages in the Dice of the background; the formula of S1 and
-    this class take the cells alone.
+    R23 (fastai's ``DiceLoss``) also averages in the Dice of the background (`TwoClassDice`); the
+    formula of S1 and this class take the cells alone.
 
     References
     ----------

@@ -2,7 +2,7 @@
 
 from cellcount_lib.data.datasets import entries_of
 from cellcount_lib.fingerprint import Chosen, closure
-from cellcount_lib.losses import PRESETS
+from cellcount_lib.losses import made_of
 from cellcount_lib.training.spec import Training
 
 ENTRIES = ("Training", "read_data", "prepare", "evaluate")
@@ -16,17 +16,14 @@ def training_code(training: Training) -> dict[str, str]:
 def chosen_by(training: Training) -> Chosen:
     """Return the names that a training asks for, by the kind of their registry."""
     plan, _ = training.resolved()
-    formula, _ = PRESETS.get(plan.loss, (plan.loss, {}))
-    # a misled loss is built around another one, Dice unless it is told otherwise
-    losses = {plan.loss, "dice"} if "double-activation" in formula else {plan.loss}
-    formulas = {formula} | {PRESETS[name][0] for name in losses if name in PRESETS}
+    presets, formulas = made_of(plan.loss)
     return entries_of(training.dataset) | {
         "recipe": {training.recipe},
         "profile": {training.profile},
         "crop sampling": {plan.sampling},
         "protocol": {training.protocol},
         "model": {training.arch},
-        "loss": losses,
+        "loss": presets,
         "formula of a loss": formulas,
         "formulation": {plan.loss},
     }

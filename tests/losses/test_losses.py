@@ -7,13 +7,16 @@ import torch
 from torch.nn import functional as F
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.losses import LOSSES, PRESETS, STUDY, build, cell_logit, names
+from cellcount_lib.losses import LOSSES, PRESETS, STUDY, build, cell_logit, made_of, names
 from cellcount_lib.losses.combined import Combined, CombinedFT
 from cellcount_lib.losses.pixel import Focal, WeightedBCE
 from cellcount_lib.losses.region import Dice, FocalTversky, Tversky
 
 # These have targets that are no masks; see tests/test_formulations.py.
 OTHER = {"distance", *(n for n in names() if n.startswith("three-class"))}
+# Three of the released twelve stand for all; what each is made of, the naive code below tells.
+RELEASED = [n for n in names() if n.startswith("released-")]
+OTHER |= set(RELEASED) - {"released-bce-low", "released-focal-tversky", "released-combined-cellvit"}
 every_loss = pytest.mark.parametrize("name", [n for n in names() if n not in OTHER])
 
 
@@ -89,10 +92,42 @@ def test_double_activation_by_hand(name, by_hand):
     assert loss(LOGITS, TARGET).item() == pytest.approx(by_hand, abs=1e-5)
 
 
-def test_two_class_focal_tversky_by_hand():
+def test_two_class_losses_by_hand():
     # TP = 0.9 + 0.2 + 0.6 + 0.9 over both classes, FN = FP = 1.4.
-    loss = build("historical.two-class-focal-tversky", gamma=4 / 3)
+    loss = build("historical.two-class-focal-tversky")
     assert loss(LOGITS, TARGET).item() == pytest.approx((1.4 / 4) ** (4 / 3), abs=1e-5)
+    # of cells 2 * 1.1 over 2 + 1.6, of background 2 * 1.5 over 2 + 2.4
+    by_hand = (1 - 2.2 / 3.6 + 1 - 3.0 / 4.4) / 2
+    loss = build("historical.two-class-dice")
+    assert loss(LOGITS, TARGET).item() == pytest.approx(by_hand, abs=1e-5)
+
+
+# The four pixels as a picture of 2 x 2. What the released losses see as probability of the true
+# class: softmax over [1 - p, p], for background over [p, 1 - p].
+SEEN = (0.689974, 0.354344, 0.549834, 0.689974)
+SEEN_CE = -sum(math.log(q) for q in SEEN) / 4
+SEEN_FOCAL = -sum((1 - q) ** 2 * math.log(q) for q in SEEN) / 4
+SEEN_DICE = (1 - 2 * 1.044318 / (2 + 1.804510) + 1 - 2 * 1.239808 / (2 + 2.195490)) / 2
+SEEN_TVERSKY = (1.715874 / 4) ** (4 / 3)  # four pixels, twice: TP = 2.284126, FN = FP = 1.715874
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        (
+            "released-bce-low",
+            -sum(math.log(q) * w for q, w in zip(SEEN, (50, 50, 1, 1), strict=True)) / 102,
+        ),
+        ("released-dice", SEEN_DICE),
+        ("released-focal", SEEN_FOCAL),
+        ("released-focal-tversky", SEEN_TVERSKY),
+        ("released-combined-overcrowd", 0.2 * SEEN_CE + 64 * 0.5 * SEEN_DICE + 0.3 * SEEN_FOCAL),
+        ("released-combinedft-cellvit", 0.5 * SEEN_CE + 64 * 0.2 * SEEN_DICE + 0.5 * SEEN_TVERSKY),
+    ],
+)
+def test_the_released_losses_by_hand(name, by_hand):
+    loss = build(name)(LOGITS.reshape(1, 1, 2, 2), TARGET.reshape(1, 1, 2, 2))
+    assert loss.item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_weight_map_by_hand():
@@ -228,6 +263,86 @@ def test_released_code_is_double_activation():
     assert torch.allclose(ours, torch.Tensor(theirs))
 
 
+def naive_released(logits, target):
+    """Return the released terms, class by class, image by image and pixel by pixel.
+
+    A sigmoid and its complement, softmax over the two, then: cross-entropy with a weight of cells,
+    Dice summed over images and classes, focal, and Focal Tversky over all classes as one list.
+    """
+    pictures = []
+    for picture, truth in zip(logits.double().numpy(), target.numpy(), strict=True):
+        pixels = []
+        for z, y in zip(picture.ravel(), truth.ravel(), strict=True):
+            p = 1 / (1 + math.exp(-z))
+            head = [math.exp(1 - p), math.exp(p)]
+            pixels.append(([h / sum(head) for h in head], int(y)))
+        pictures.append(pixels)
+    every = [pixel for pixels in pictures for pixel in pixels]
+
+    def entropy(weight):
+        weights = [weight if y else 1 for _, y in every]
+        costs = [-w * math.log(q[y]) for w, (q, y) in zip(weights, every, strict=True)]
+        return sum(costs) / sum(weights)
+
+    dice = 0.0
+    for pixels in pictures:
+        for c in (0, 1):
+            both = sum(q[c] for q, y in pixels if y == c)
+            sizes = sum(q[c] for q, _ in pixels) + sum(y == c for _, y in pixels)
+            dice += 1 - (2 * both + 1e-6) / (sizes + 1e-6)
+    focal = sum(-((1 - q[y]) ** 2) * math.log(q[y]) for q, y in every) / len(every)
+    ones = [(q[c], c == y) for q, y in every for c in (0, 1)]
+    hits = sum(q for q, true in ones if true)
+    misses = sum(1 - q for q, true in ones if true)
+    alarms = sum(q for q, true in ones if not true)
+    index = (hits + 1e-6) / (hits + 0.7 * misses + 0.3 * alarms + 1e-6)
+    return entropy, dice, focal, (1 - index) ** (4 / 3)
+
+
+def test_the_released_losses_are_what_a_naive_implementation_gives():
+    logits, target = batch(5, (32, 1, 3, 4))  # the batch of the study: Dice is a sum of 64
+    entropy, dice, focal, tversky = naive_released(logits, target)
+    expected = {
+        "bce-low": entropy(50),
+        "bce-medium": entropy(100),
+        "bce-high": entropy(200),
+        "dice": dice / 64,
+        "focal": focal,
+        "focal-tversky": tversky,
+    }
+    for kind, last in (("combined", focal), ("combinedft", tversky)):
+        for name, (a, b, c) in {
+            "balanced": (0.3, 0.3, 0.4),
+            "overcrowd": (0.2, 0.5, 0.3),
+            "cellvit": (0.5, 0.2, 0.5),
+        }.items():
+            expected[f"{kind}-{name}"] = a * entropy(1) + b * dice + c * last
+    assert [*expected] == [*STUDY]
+    assert [f"released-{name}" for name in expected] == RELEASED
+    for name, value in expected.items():
+        assert build(f"released-{name}")(logits, target).item() == pytest.approx(value, rel=1e-5)
+
+
+def test_the_released_dice_is_fastais():
+    from fastai.losses import DiceLoss
+
+    logits, target = batch(6, (32, 1, 5, 5))
+    p = logits.sigmoid()
+    theirs = DiceLoss(axis=1, smooth=1e-6)(torch.cat([1 - p, p], dim=1), target[:, 0].long())
+    ours = build("released-combined-balanced", bce=0.0, dice=1.0, focal=0.0)(logits, target)
+    assert ours.item() == pytest.approx(float(theirs), rel=1e-5)
+
+
+def test_what_a_loss_is_made_of():
+    assert made_of("dice") == ({"dice"}, {"dice"})
+    assert made_of("tversky") == (set(), {"tversky"})
+    assert made_of("released-dice") == (
+        {"released-dice"},
+        {"historical.double-activation", "historical.two-class-dice"},
+    )
+    assert made_of("historical.double-activation")[0] == {"dice"}
+
+
 def test_double_activation_squeezes_and_flattens():
     loss = build("historical.double-activation", of="bce")
     for target, worst, best in [(1.0, -80.0, 80.0), (0.0, 80.0, -80.0)]:
@@ -277,7 +392,7 @@ def test_extreme_logits_are_finite(name, dtype, foreground, z):
     assert loss.isfinite()
     loss.backward()
     assert logits.grad.isfinite().all()
-    if z == "right" and not name.startswith("historical.double"):
+    if z == "right" and not name.startswith(("historical.double", "released-")):
         assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
@@ -412,8 +527,11 @@ def test_variants_where_slides_and_code_differ():
 
 
 def test_every_preset_names_a_formula_and_its_settings():
-    for formula, settings in PRESETS.values():
-        assert set(settings) <= set(inspect.signature(LOSSES[formula]).parameters)
+    for name, (formula, settings) in PRESETS.items():
+        of = LOSSES.get(settings.get("of", ""))
+        known = [inspect.signature(loss).parameters for loss in (LOSSES[formula], of) if loss]
+        assert set(settings) <= {key for keys in known for key in keys}, name
+        build(name)
 
 
 def test_settings_override_the_preset():
