@@ -2,13 +2,16 @@
 
     python -m benchmarks.quality simulated --seeds 0 1 2
     python -m benchmarks.quality simulated --recipes recommended clissa2023 morelli2021 --seeds 0
+    python -m benchmarks.quality simulated --losses dice focal-tversky --seeds 0 1 2 --validation
 
-The pictures are read once; every row is one training, scored on full-size test pictures.
+The pictures are read once; every row is one training, scored on full-size test pictures, or, to
+choose a setting, on the validation pictures that its cutoff was chosen on.
 """
 
 import argparse
 import sys
 from dataclasses import replace
+from itertools import product
 
 import pandas as pd
 
@@ -18,6 +21,7 @@ from cellcount_lib.methods.baselines import score_adaptive_threshold, tune_adapt
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.data import Data, held, read_data
+from cellcount_lib.training.result import Result
 from cellcount_lib.training.run import train
 from cellcount_lib.training.spec import Training
 
@@ -35,11 +39,20 @@ def row_of(name: str, scores: dict[str, float], **more: object) -> dict[str, str
 def baseline(data: Data, ruler_name: str) -> dict[str, str]:
     """The adaptive threshold: its quantile tuned on the validation pictures."""
     ruler, size = protocol(ruler_name), data.protocol_scale
-    assert data.test_set is not None
+    pictures = data.val_set if data.test_set is None else data.test_set
     chosen = tune_adaptive_threshold(data.val_set, ruler, scale=size, jobs=cores()).choice.cutoff
-    rows = score_adaptive_threshold(data.test_set, ruler, chosen, scale=size, jobs=cores())
+    rows = score_adaptive_threshold(pictures, ruler, chosen, scale=size, jobs=cores())
     empty = dict.fromkeys(("seed", "status", "training s", "evaluation s"), "-")
     return row_of("adaptive threshold", pooled(rows, mpe=ruler.mpe), cutoff=chosen, **empty)
+
+
+def scores_of(result: Result, data: Data) -> dict[str, float]:
+    """Of the test pictures; where there are none, of the validation pictures."""
+    if data.test_set is not None:
+        return result.scores
+    labels = {sample.meta["name"]: sample.labels for sample in data.val_set}
+    rows = result.scaled.score(result.heatmaps["val"], labels, result.info.threshold)
+    return result.scaled.pooled(rows)
 
 
 def main() -> None:
@@ -52,6 +65,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--arch", default="c-resunet")
     parser.add_argument("--scale", type=float)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--validation", action="store_true", help="leave the test pictures alone")
     parser.add_argument("--weight-map", action=argparse.BooleanOptionalAction)
     given = parser.parse_args()
     base = Training(
@@ -61,38 +76,34 @@ def main() -> None:
         arch=given.arch,
         scale=given.scale,
         weight_map=given.weight_map,
+        epochs=given.epochs,
     )
-    data = held(read_data(base))
-    where = f"{given.dataset}, {given.profile}, {given.protocol}; cells {data.cell_px} px wide, "
-    where += f"seen at {data.scale}, protocol at {data.protocol_scale}; {processor()}"
-    print(where)
+    data = read_data(base)
+    data = held(replace(data, test_set=None) if given.validation else data)
+    judged = "validation" if given.validation else "test"
+    print(f"{given.dataset}, {given.profile}, {given.protocol}, {judged} pictures; {processor()}")
+    print(f"cells {data.cell_px} px wide, seen at {data.scale}, protocol at {data.protocol_scale}")
     rows = [baseline(data, given.protocol)]
     print(rows[0], file=sys.stderr)
     kept = []
-    for recipe in given.recipes:
-        for loss in given.losses:
-            for seed in given.seeds:
-                asked = replace(base, recipe=recipe, loss=loss, seed=seed)
-                result = train(asked, data=data, show=False)
-                row = row_of(
-                    recipe + (f", {loss}" if loss else ""),
-                    result.scores,
-                    cutoff=result.info.threshold,
-                    seed=seed,
-                    status=result.status,
-                    **{
-                        "training s": f"{result.seconds['training']:.0f}",
-                        "evaluation s": f"{result.seconds['evaluation']:.0f}",
-                    },
-                )
-                rows.append(row)
-                kept.append({"method": row["method"], **result.scores})
-                print(row, file=sys.stderr, flush=True)
+    for seed, recipe, loss in product(given.seeds, given.recipes, given.losses):
+        result = train(replace(base, recipe=recipe, loss=loss, seed=seed), data=data, show=False)
+        name, scores = recipe + (f", {loss}" if loss else ""), scores_of(result, data)
+        about = {
+            "cutoff": result.info.threshold,
+            "seed": seed,
+            "status": result.status,
+            "training s": f"{result.seconds['training']:.0f}",
+            "evaluation s": f"{result.seconds['evaluation']:.0f}",
+        }
+        rows.append(row_of(name, scores, **about))
+        kept.append({"method": name, **scores})
+        print(rows[-1], file=sys.stderr, flush=True)
     print(table(rows))
     if len(given.seeds) > 1:
-        about = pd.DataFrame(kept).groupby("method", sort=False)[list(SHOWN)]
+        seeds = pd.DataFrame(kept).groupby("method", sort=False)[list(SHOWN)]
         print("\nMean and standard deviation over seeds:\n")
-        print(about.agg(["mean", "std"]).round(3).to_string())
+        print(seeds.agg(["mean", "std"]).round(3).to_string())
 
 
 if __name__ == "__main__":

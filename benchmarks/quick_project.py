@@ -45,7 +45,8 @@ record = Record(
     parameters=parameters,
     identity=identity_of(chapter, parameters, data=load(dataset, split="train").fingerprint),
     protocol=protocol, protocol_scale=1.0, cutoff=0.5, scores=pooled(pd.DataFrame(rows)),
-    images=rows, history=[], seconds={"total": 1.0, "training": 0.5}, started=begun,
+    images=rows, history=[], lr=0.002 if seed else 0.001,
+    seconds={"total": 1.0, "training": 0.5}, started=begun,
 )
 write_record(Path(out), record)  # a run that is killed before this one may be done again
 (Path(out) / "threads.txt").write_text(os.environ["OMP_NUM_THREADS"])

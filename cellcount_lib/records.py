@@ -51,6 +51,7 @@ class Record:
     history: list[dict[str, Any]]  # one row per epoch
     seconds: Mapping[str, float]  # data, training, evaluation, total
     started: str  # UTC, ISO 8601, as `finished`
+    lr: float | None = None  # learning rate of a network, the largest of its schedule
     finished: str = field(default_factory=lambda: now())
     versions: Mapping[str, Any] = field(default_factory=lambda: versions())
     machine: Mapping[str, Any] = field(default_factory=lambda: machine())

@@ -98,7 +98,9 @@ def test_the_schema_is_a_schema():
     import jsonschema
 
     jsonschema.Draft202012Validator.check_schema(schema())
-    assert set(schema()["required"]) == set(Record.__dataclass_fields__)
+    assert set(schema()["properties"]) == set(Record.__dataclass_fields__)
+    # the records of the committed notebooks do not have it yet
+    assert set(Record.__dataclass_fields__) - set(schema()["required"]) == {"lr"}
 
 
 def test_a_mac_has_neither_proc_nor_affinity(monkeypatch):

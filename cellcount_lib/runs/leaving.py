@@ -39,6 +39,7 @@ def record_of(
         scores=result.scores,
         images=_rows(result.images),
         history=result.history,
+        lr=result.info.training["lr_used"],
         seconds=_rounded(result.seconds | {"total": total}),
         started=begun,
     )

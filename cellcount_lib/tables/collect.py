@@ -51,7 +51,8 @@ class Results:
     Attributes
     ----------
     runs : DataFrame
-        `RUN_COLUMNS`, then every score of `pooling.pooled` and ``mae_objects``.
+        `RUN_COLUMNS`, ``lr`` where networks were trained, then every score of `pooling.pooled` and
+        ``mae_objects``.
     images : DataFrame
         ``run`` and the per-picture rows of `protocols.Protocol.score`.
     missing : list of str
@@ -107,6 +108,8 @@ def run_row(label: str, state: State) -> dict[str, Any]:
         "data": (record.identity["data"] or "")[:12],
         "code": _code(record),
     }
+    if record.lr is not None:
+        known["lr"] = record.lr
     return known | (scores(record.table(), record.protocol) if record.images else {})
 
 

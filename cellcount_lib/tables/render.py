@@ -72,8 +72,12 @@ def _main(
         "letters": "letters",
         "runs": "runs",
         "collapsed": "collapsed",
+        "rate": "learning rate",
         "time": "time",
     }
+    rates = _rates(results)
+    if not rates:
+        del header["rate"]
     if not any(metric in row.published for row in grid.rows):
         del header["published"], header["difference"]
         header["ours"] = title
@@ -81,7 +85,7 @@ def _main(
     for row in grid.rows:
         values: dict[Any, Any] = found.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
-        shown = _shown(row, values, metric)
+        shown = _shown(row, values, metric) | {"rate": rates.get(row.label, "")}
         rows.append((Cell(row.label, links), *(Cell(shown.get(name, "")) for name in header)))
     notes = tuple(_notes(grid, results, metric))
     return Table(grid.title, ("row", *header.values()), tuple(rows), notes)
@@ -110,6 +114,17 @@ def _shown(row: Row, values: Mapping[str, Any], metric: str) -> dict[str, str]:
     if metric in row.published:
         ours["difference"] = f"{value - row.published[metric]:+.{_digits(metric)}f}"
     return theirs | ours
+
+
+def _rates(results: Results) -> dict[str, str]:
+    """Return the learning rates of each row if they are not the same in the whole table."""
+    if "lr" not in results.runs or results.runs["lr"].nunique() < 2:
+        return {}
+    trained = results.runs.dropna(subset="lr").groupby("label")["lr"]
+    return {
+        str(label): " to ".join(f"{rate:.2g}" for rate in sorted({min(rates), max(rates)}))
+        for label, rates in trained
+    }
 
 
 def _others(grid: Grid, found: "pd.DataFrame", metrics: Sequence[str]) -> Table:

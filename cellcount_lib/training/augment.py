@@ -33,8 +33,8 @@ class Augmentation:
         Largest displacement of the elastic field, as a share of the crop's side; the field is drawn
         on a 5x5 grid and smooth in between.
     light : float
-        Brightness (an offset, as a share of the full range) and contrast (a factor) change by up to
-        this much.
+        Brightness (an offset, as a share of the full range) and contrast (a factor) each change by
+        up to this much.
     noise : float
         Largest standard deviation of Gaussian noise, as a share of the full range.
     blur : float
@@ -42,7 +42,9 @@ class Augmentation:
     grey : float
         Share of the crops that are shown without colour, by the brightest of the three channels.
     share : float
-        Share of the crops that light, noise, blur and elastic are each applied to.
+        Share of the crops that brightness, contrast, noise, blur and elastic are each applied to.
+    affine_share : float
+        The same of rotation and zoom.
     """
 
     rotate: float = 0.0
@@ -55,15 +57,14 @@ class Augmentation:
     blur: float = 0.0
     grey: float = 0.0
     share: float = 0.5
+    affine_share: float = 1.0
 
     def __post_init__(self) -> None:
         limits = {"rotate": 180, "zoom": 0.9, "elastic": 0.5, "blur": 10}
-        for name in ("rotate", "zoom", "elastic", "light", "noise", "blur", "grey", "share"):
+        for name, value in vars(self).items():
             most = limits.get(name, 1)
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(
-                    f"{name}: expected a number from 0 to {most}, found {getattr(self, name)!r}"
-                )
+            if not 0 <= value <= most:
+                raise InputError(f"{name}: expected a number from 0 to {most}, found {value!r}")
 
     def margin(self, side: int) -> int:
         """Return the surroundings in pixels that the warp of a crop can reach into."""
@@ -142,8 +143,9 @@ class Augmentation:
         edges of the `inside` pixels are -1 and 1.
         """
         turns, flips = self._turns_and_flips(n, rng)
-        angle = torch.deg2rad(self.rotate * _even(n, rng)) + turns * (math.pi / 2)
-        size = 1 / (1 + self.zoom * _even(n, rng))
+        turned, zoomed = (_even(n, rng) * _some(n, self.affine_share, rng) for _ in range(2))
+        angle = torch.deg2rad(self.rotate * turned) + turns * (math.pi / 2)
+        size = 1 / (1 + self.zoom * zoomed)
         cos, sin = torch.cos(angle) * size, torch.sin(angle) * size
         mirror = torch.where(flips, -1.0, 1.0)
         # Rows of the inverse map: a new pixel (x, y) comes from matrix @ (x, y), about the centre.
@@ -152,7 +154,8 @@ class Augmentation:
         y, x = torch.meshgrid(steps, steps, indexing="ij")
         field = torch.einsum("nij,hwj->nhwi", matrix, torch.stack([x, y], dim=-1))
         if self.elastic:
-            knots = (2 * torch.rand((n, 2, 5, 5), generator=rng) - 1) * self._some(n, rng)
+            knots = 2 * torch.rand((n, 2, 5, 5), generator=rng) - 1
+            knots = knots * _some(n, self.share, rng).view(n, 1, 1, 1)
             bend = F.interpolate(knots, (side, side), mode="bicubic", align_corners=True)
             bend = bend.clamp_(-1, 1) * (self.elastic * side * 2 / inside)
             field = field + bend.permute(0, 2, 3, 1)
@@ -161,29 +164,33 @@ class Augmentation:
     def develop(self, image: Tensor, rng: torch.Generator) -> Tensor:
         """Change colour and light, blur, and add noise: values stay in [0, 1]."""
         n = len(image)
+
+        def per_crop(values: Tensor) -> Tensor:
+            return values.view(n, 1, 1, 1).to(image.device)
+
         if self.grey:
-            chosen = (torch.rand((n, 1, 1, 1), generator=rng) < self.grey).to(image.device)
-            image = torch.where(chosen, image.amax(dim=1, keepdim=True), image)
+            grey = per_crop(_some(n, self.grey, rng)) > 0
+            image = torch.where(grey, image.amax(dim=1, keepdim=True), image)
         if self.light:
-            some = self._some(n, rng)
-            offset = (self.light * some * _even(n, rng).view(n, 1, 1, 1)).to(image.device)
-            factor = 1 + (self.light * some * _even(n, rng).view(n, 1, 1, 1)).to(image.device)
-            image = image * factor + offset
+            offset, change = (
+                per_crop(self.light * _even(n, rng) * _some(n, self.share, rng)) for _ in range(2)
+            )
+            image = image * (1 + change) + offset
         if self.blur:
             image = self._blurred(image, rng)
         if self.noise:
-            level = self.noise * torch.rand((n, 1, 1, 1), generator=rng) * self._some(n, rng)
+            level = self.noise * torch.rand(n, generator=rng) * _some(n, self.share, rng)
             seed = int(torch.randint(2**62, (1,), generator=rng))
             local = torch.Generator(image.device).manual_seed(seed)
             grain = torch.randn(image.shape, generator=local, device=image.device)
-            image = image + grain * level.to(image.device)
+            image = image + grain * per_crop(level)
         return image.clamp(0, 1) if self.light or self.noise else image
 
     def _blurred(self, image: Tensor, rng: torch.Generator) -> Tensor:
         from kornia.filters import gaussian_blur2d
 
         n = len(image)
-        chosen = self._some(n, rng).view(n) > 0
+        chosen = _some(n, self.share, rng) > 0
         sigma = 0.1 + self.blur * torch.rand((n, 1), generator=rng)
         if not chosen.any():
             return image
@@ -194,9 +201,10 @@ class Augmentation:
         image[where] = gaussian_blur2d(image[where], 2 * radius + 1, spread)
         return image
 
-    def _some(self, n: int, rng: torch.Generator) -> Tensor:
-        """Return 1 for the crops that are changed, 0 for the others, (N, 1, 1, 1)."""
-        return (torch.rand((n, 1, 1, 1), generator=rng) < self.share).float()
+
+def _some(n: int, share: float, rng: torch.Generator) -> Tensor:
+    """Draw 1 for this share of n crops, 0 for the others."""
+    return (torch.rand(n, generator=rng) < share).float()
 
 
 def _even(n: int, rng: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ def train_command(
     out: Annotated[Path, typer.Option(help="Folder of the results; an unfinished one goes on.")],
     arch: Annotated[str, typer.Option(help="Network.")] = "c-resunet",
     recipe: Annotated[
-        str, typer.Option(help="How to train: recommended, morelli2021, clissa2023, fcn2016.")
+        str, typer.Option(help="How to train: recommended, morelli2021, clissa2023, fcn2016, ...")
     ] = "recommended",
     profile: Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")] = "laptop",
     protocol: Annotated[str, typer.Option(help="How to score.")] = "recommended",

@@ -9,7 +9,7 @@ Taught in: 04_ablations
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,8 +24,26 @@ from cellcount_lib.registry import Registry
 from cellcount_lib.training.weightmap import weight_map
 
 GRID_CROP, GRID_STRIDE = 512, 400  # S3: 4x3 crops of 512 pixels, 400 apart, from 1600x1200
-FACTORS = {"semi-automatic": 4, "manual": 10}  # S3: crops of an image by how it was labelled
-ARTIFACT_CROPS, ARTIFACT_FACTOR = 6, 150  # S3; S0's "factor 25, resampled by 6" is the same
+ARTIFACT_CROPS = 6  # S3
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How often an epoch shows a crop: by how its picture was labelled, and if it has artifacts.
+
+    Attributes
+    ----------
+    semi_automatic, manual, artifact : int
+    """
+
+    semi_automatic: int = 1
+    manual: int = 1
+    artifact: int = 129
+
+    def times(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
+        """Return the number for every picture; what was labelled in another way is shown once."""
+        times = {"semi-automatic": self.semi_automatic, "manual": self.manual}
+        return np.array([times.get(s.meta.get("labelling", ""), 1) for s in samples], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +76,12 @@ class Places:
         """Crops in one epoch."""
         return int(self.times.sum())
 
+    def with_artifacts(self, artifacts: "Places") -> "Places":
+        """Add places; where they are among these, theirs count instead."""
+        rows, theirs = (np.column_stack([p.image, p.box]) for p in (self, artifacts))
+        others = ~(rows[:, None] == theirs).all(axis=2).any(axis=1)
+        return Places(self.image[others], self.box[others], self.times[others]) + artifacts
+
     def epoch(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Draw one epoch in random order: image (n,), and upper left corner (n, 2)."""
         order = rng.permutation(np.repeat(np.arange(self.times.size), self.times))
@@ -85,9 +109,9 @@ def grid_starts(side: int, crop: int) -> list[int]:
 
 
 def grid_places(samples: Sequence[Sample], crop: int) -> Places:
-    """The fixed grid of 2021: 4x3 crops per image, more often where labelling was careful."""
+    """The fixed grid of 2021: 4x3 crops per image."""
     return _places(
-        (i, y, y, x, x, FACTORS.get(s.meta.get("labelling", ""), 1))
+        (i, y, y, x, x, 1)
         for i, s in enumerate(samples)
         for y in grid_starts(s.labels.shape[0], crop)
         for x in grid_starts(s.labels.shape[1], crop)
@@ -129,13 +153,13 @@ def _centres(labels: NDArray[np.int32]) -> list[tuple[int, int]]:
 
 
 def artifact_places(
-    samples: Sequence[Sample], crop: int, *, number: int = ARTIFACT_CROPS
+    samples: Sequence[Sample], crop: int, times: int, *, number: int = ARTIFACT_CROPS
 ) -> Places:
     """Artifact oversampling (AO): the crops with the most bright matter that is no cell.
 
     S3 picked six crops by eye. Here the rule is: within a crop, count the pixels that are as bright
     as the upper quarter of cell pixels but lie outside every cell and its rim; the `number` crops
-    with the highest counts are drawn `ARTIFACT_FACTOR` times each.
+    with the highest counts are drawn `times` times each.
     """
     cells = [brightness(s.image)[s.labels > 0] for s in samples]
     inside = np.concatenate(cells)
@@ -156,12 +180,23 @@ def artifact_places(
         raise InputError(
             "artifact oversampling: no crop shows anything as bright as a cell outside the cells"
         )
-    return _places((i, y, y, x, x, ARTIFACT_FACTOR) for _, i, y, x in chosen)
+    return _places((i, y, y, x, x, times) for _, i, y, x in chosen)
 
 
 PLACES = Registry(
     "crop sampling", {"grid": grid_places, "random": random_places, "cells": cell_places}
 )
+
+
+def epoch_places(
+    samples: Sequence[Sample], crop: int, sampling: str, copies: Copies, *, artifacts: bool = False
+) -> Places:
+    """Return the places of a training: a way of sampling, with copies, and with AO if asked."""
+    places = PLACES[sampling](samples, crop)
+    places = replace(places, times=places.times * copies.times(samples)[places.image])
+    if not artifacts:
+        return places
+    return places.with_artifacts(artifact_places(samples, crop, copies.artifact))
 
 
 class Crops:
@@ -209,9 +244,7 @@ class Crops:
             pixels[part, :3] = sample.image.reshape(-1, 3)
             pixels[part, 3] = target(sample.labels).reshape(-1)
             if weights is not None and weight_sigma is not None:
-                # What a cell pixel weighs against a background pixel is the loss's own setting.
-                one = weight_map(sample.labels, sigma=weight_sigma, cell_weight=1.0)
-                weights[part] = one.reshape(-1)
+                weights[part] = weight_map(sample.labels, sigma=weight_sigma).reshape(-1)
         self.pixels = self._stay(torch.from_numpy(pixels), pinned)
         self.weights = None if weights is None else self._stay(torch.from_numpy(weights), pinned)
         offsets = np.concatenate([[0], sizes.cumsum()[:-1]])

@@ -15,7 +15,7 @@ from cellcount_lib.data.sample import Sample, cell_width
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.scoring.protocols import CELL_PX
-from cellcount_lib.training.crops import PLACES, Crops, artifact_places, grid_places
+from cellcount_lib.training.crops import Crops, epoch_places, grid_places
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import PROFILES, Profile
 from cellcount_lib.training.recipes import Recipe
@@ -138,9 +138,13 @@ def make_batches(
     training: Training, recipe: Recipe, profile: Profile, data: Data, *, device: "torch.device"
 ) -> tuple[Batches, Batches]:
     """Put the pictures on the device and plan the crops."""
-    places = PLACES[recipe.sampling](data.train, profile.crop)
-    if training.oversample_artifacts:
-        places += artifact_places(data.train, profile.crop)
+    places = epoch_places(
+        data.train,
+        profile.crop,
+        recipe.sampling,
+        recipe.copies,
+        artifacts=training.oversample_artifacts,
+    )
     crops = partial(
         Crops,
         target=formulation(recipe.loss).target,

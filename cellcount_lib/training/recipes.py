@@ -4,11 +4,12 @@ A recipe says what happens at the published length. Under a shorter profile its 
 steps shrink in proportion (`Recipe.shortened`), so that a schedule keeps its shape.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cellcount_lib.registry import Registry
 from cellcount_lib.training.augment import Augmentation
+from cellcount_lib.training.crops import Copies
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Schedule = Literal["plateau", "one-cycle", "steps", "constant"]
@@ -43,6 +44,8 @@ class Recipe:
         Whether the loss is weighted by maps of this study (can be switched per run).
     sampling : Sampling
         Where crops come from: a name of `crops.PLACES`.
+    copies : Copies
+        How often an epoch shows a crop.
     epochs, batch : int
         At full length.
     augmentation : Augmentation
@@ -65,6 +68,7 @@ class Recipe:
     epochs: int
     batch: int
     augmentation: Augmentation
+    copies: Copies = field(default_factory=Copies)
     patience: int = 0
     factor: float = 1.0
     stop_after: int | None = None
@@ -93,6 +97,53 @@ class Recipe:
         return replace(self, epochs=epochs, patience=patience, stop_after=wait)
 
 
+# R21 keeps every crop and adds 5 augmented copies, 11 where the labels were drawn by hand, and 80 +
+# 35 + 13 of a crop with artifacts. (The last revision of its script says 4 and 10. S3 speaks of 150
+# new crops in the place of each of six; S0 says 25, "resampled by 6".)
+_MORELLI = Recipe(
+    name="morelli2021",
+    source="S3, section Model training; learning rate of S3; R21",
+    optimizer="adam",
+    # S3 and S0 give 0.006 and 0.06; R21 uses 0.001, and 5 epochs for 4. No source gives the number
+    # of epochs: training stops by itself, 200 is a bound that the stop never reached in 2023.
+    lr=0.006,
+    schedule="plateau",
+    patience=4,
+    factor=0.7,
+    stop_after=20,
+    monitor="valid_loss",
+    loss="wbce-2021",
+    weight_map=True,
+    sampling="grid",
+    copies=Copies(semi_automatic=6, manual=12, artifact=129),
+    epochs=200,
+    batch=4,
+    augmentation=Augmentation(rotate=180, elastic=0.03, light=0.1, noise=0.05, blur=1.0),
+    eps=1e-7,  # Keras
+)
+
+_CLISSA = Recipe(
+    name="clissa2023",
+    source="S1; R23 (fastai's defaults where S1 is silent)",
+    optimizer="adamw",  # fastai's Adam decays weights apart from the gradient
+    # S1 names lr_find. R23 calls it and throws the result away (`cfg._replace` returns a copy), so
+    # that fit_one_cycle ran at fastai's default.
+    lr=1e-3,
+    schedule="one-cycle",
+    monitor="dice",
+    min_delta=0.005,
+    loss="dice",
+    sampling="random",
+    epochs=200,
+    batch=32,
+    augmentation=Augmentation(
+        rotate=15, flip=True, zoom=0.1, light=0.1, share=0.5, affine_share=0.75
+    ),
+    weight_decay=0.01,
+    betas=(0.95, 0.99),
+    eps=1e-5,
+)
+
 _FCN = Recipe(
     name="fcn2016",
     source="S2, section 3",
@@ -113,43 +164,19 @@ _FCN = Recipe(
 RECIPES = Registry(
     "recipe",
     {
-        # S3 and S0 give 0.006 and 0.06; R21 uses 0.001, and 5 epochs for 4. No source gives the
-        # number of epochs: training stops by itself, 200 is a bound that the stop never reached
-        # in 2023.
-        "morelli2021": Recipe(
-            name="morelli2021",
-            source="S3, section Model training; learning rate of S3; R21",
-            optimizer="adam",
-            lr=0.006,
-            schedule="plateau",
-            patience=4,
-            factor=0.7,
-            stop_after=20,
-            monitor="valid_loss",
-            loss="wbce-2021",
-            weight_map=True,
-            sampling="grid",
-            epochs=200,
-            batch=4,
-            augmentation=Augmentation(rotate=180, elastic=0.03, light=0.1, noise=0.05, blur=1.0),
-            eps=1e-7,  # Keras
+        "morelli2021": _MORELLI,
+        "morelli2021-s0": replace(
+            _MORELLI,
+            name="morelli2021-s0",
+            source="as morelli2021, with the augmentation factors of S0",
+            copies=Copies(semi_automatic=4, manual=10, artifact=25),
         ),
-        "clissa2023": Recipe(
-            name="clissa2023",
-            source="S1; R23 (fastai's defaults where S1 is silent)",
-            optimizer="adamw",  # fastai's Adam decays weights apart from the gradient
+        "clissa2023": _CLISSA,
+        "clissa2023-lr-find": replace(
+            _CLISSA,
+            name="clissa2023-lr-find",
+            source="as clissa2023, with the learning rate that S1 describes",
             lr="valley",
-            schedule="one-cycle",
-            monitor="dice",
-            min_delta=0.005,
-            loss="dice",
-            sampling="random",
-            epochs=200,
-            batch=32,
-            augmentation=Augmentation(rotate=15, flip=True, zoom=0.1, light=0.1, share=0.75),
-            weight_decay=0.01,
-            betas=(0.95, 0.99),
-            eps=1e-5,
         ),
         "fcn2016": _FCN,
         "fcn2016-frozen": replace(

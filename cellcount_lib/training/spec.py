@@ -29,7 +29,7 @@ class Training:
     weight_map : bool or None
         None takes the recipe's.
     oversample_artifacts : bool
-        AO of S3: draw the crops with the most artifacts 150 times an epoch.
+        AO of S3: draw the crops with the most artifacts as often as the recipe's `copies` say.
     grey : float or None
         Share of the crops that are shown without colour; None takes the recipe's.
     init : str or None

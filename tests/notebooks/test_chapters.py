@@ -23,6 +23,7 @@ from cellcount_lib.scoring.matching import splits_and_merges
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import PROTOCOLS
 from cellcount_lib.teaching.exercises import exercise_cells
+from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.spec import Training
 from tests.discs import write_dataset
 
@@ -202,6 +203,7 @@ def test_chapter_3_trains_scores_and_leaves_its_record(trained):
         k: v for k, v in again.items() if v == v
     }
     assert len(record.history) == 3
+    assert record.lr == RECIPES["recommended"].lr
     assert record.seconds["training"] > 0
     assert as_json(read_record(folder / "notebook.ipynb")) == as_json(record)
     (state,) = states([run], folder.parent)

@@ -145,7 +145,8 @@ def test_the_table_says_what_the_records_say(collected):
     assert f"| 0.800 | {f1:.3f} ± 0.000 |" in line
     assert f"| {f1 - 0.8:+.3f} |" in line
     two = next(row for row in text.splitlines() if row.startswith("| two"))
-    assert [c.strip() for c in two.split("|")][-4:-1] == ["2", "1", "0 s"]
+    last = [c.strip() for c in two.split("|")][-5:-1]
+    assert last == ["2", "1", "0.001 to 0.002", "0 s"]  # runs, collapsed, learning rates, time
     for place in re.findall(r"\((notebooks/[^)]+)\)", line):
         assert (base / "results" / "smoke" / place).exists()
     assert line.count("notebooks/") == 2
@@ -200,6 +201,25 @@ def test_render_makes_the_tables_again_from_their_csv_files(collected):
     both = command("tables", "--render", "--verify")
     assert both.returncode != 0
     assert "give --verify or --render" in both.stderr
+
+
+def test_learning_rates_have_a_column_where_they_differ():
+    found = results(a=[(5, 5), (6, 6)], b=[(7, 3), (7, 3)], otsu=[(1, 1)])
+    runs = (Run(NETWORK, {"profile": "smoke"}),)
+    grid = Grid(
+        "g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in ("a", "b", "otsu"))
+    )
+
+    def column(*rates):
+        found.runs["lr"] = rates
+        table = tables(grid, found)[0]
+        if "learning rate" not in table.header:
+            return None
+        return [row[table.header.index("learning rate")].text for row in table.rows]
+
+    assert column(1e-3, 1e-3, 1e-3, 1e-3, np.nan) is None
+    assert column(1e-3, 1e-3, 2e-3, 2e-3, np.nan) == ["0.001", "0.002", ""]
+    assert column(0.00013, 0.0051, 1e-3, 1e-3, np.nan) == ["0.00013 to 0.0051", "0.001", ""]
 
 
 def test_columns_of_published_values_are_there_where_there_are_any():

@@ -6,6 +6,7 @@ import torch
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.training.augment import Augmentation
+from cellcount_lib.training.recipes import RECIPES
 
 SIDE = 24
 
@@ -108,6 +109,30 @@ def test_elastic_moves_some_crops_by_at_most_its_share():
     assert moved.max() <= 0.1 * SIDE + 1e-3
     assert moved.max() > 0.05 * SIDE
     assert 0.4 < (moved < 1e-3).mean() < 0.6
+
+
+def test_the_shares_of_the_2023_study():
+    """As in fastai, each of rotation, zoom, brightness and contrast is drawn on its own."""
+    change, n = RECIPES["clissa2023"].augmentation, 4000
+    inside = 4 + 2 * change.margin(4)
+    at = to_pixels(change.positions(n, inside, 4, generator(5)), inside)
+    across, down = at[:, 0, -1] - at[:, 0, 0], at[:, -1, 0] - at[:, 0, 0]
+    rotated = np.abs(down[:, 0]) > 1e-4
+    zoomed = np.abs(np.hypot(*down.T) - 3) > 1e-4
+    mirrored = across[:, 0] < 0
+    # a grey of 0.25 and one of 0.5 tell an offset from a factor
+    greys = torch.tensor([0.25, 0.5]).expand(n, 3, 1, 2)
+    low, high = change.develop(greys, generator(6))[:, 0, 0].numpy().T
+    factor = (high - low) / 0.25
+    contrast = np.abs(factor - 1) > 1e-4
+    brightness = np.abs(low - 0.25 * factor) > 1e-4
+    five = 5 * 0.5 / math.sqrt(n)  # five standard errors
+    shares = {0.75: (rotated, zoomed), 0.5: (contrast, brightness, mirrored)}
+    for share, every in shares.items():
+        for changed in every:
+            assert abs(changed.mean() - share) < five
+    assert abs((rotated & zoomed).mean() - 0.75**2) < five
+    assert abs((contrast & brightness).mean() - 0.25) < five
 
 
 def test_the_elastic_field_of_the_study_does_not_fold():

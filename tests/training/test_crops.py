@@ -5,14 +5,18 @@ import torch
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
 from cellcount_lib.training.crops import (
+    ARTIFACT_CROPS,
+    Copies,
     Crops,
     Places,
     artifact_places,
     cell_places,
+    epoch_places,
     grid_places,
     grid_starts,
     random_places,
 )
+from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.weightmap import weight_map
 from tests.discs import draw
 
@@ -49,15 +53,50 @@ def test_a_grid_covers_a_side_without_leaving_it(side):
     assert len(set(starts)) == len(starts)
 
 
-def test_multiplicities_of_the_2021_study():
+def test_an_epoch_shows_a_crop_as_often_as_its_labels_say():
     samples = [
         blank((64, 64), labelling="manual"),
         blank((64, 64), labelling="semi-automatic"),
-        blank((64, 64)),
+        blank((64, 64), labelling="exact"),
     ]
-    image, corner = grid_places(samples, 64).epoch(np.random.default_rng(0))
+    places = epoch_places(samples, 64, "grid", Copies(semi_automatic=4, manual=10))
+    image, corner = places.epoch(np.random.default_rng(0))
     assert np.bincount(image).tolist() == [10, 4, 1]
     assert (corner == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "in_all", "share"),
+    [
+        # 134 * 12 crops 6 times and 16 * 12 crops 12 times are 11,952; less 5 * 6 + 12 of the six
+        # crops that are shown 129 times instead: 11,952 - 42 + 774
+        ("morelli2021", 12_684, 0.0610),
+        # 134 * 12 * 4 + 16 * 12 * 10 = 8,352; less 5 * 4 + 10; and 6 * 25
+        ("morelli2021-s0", 8_472, 0.0177),
+    ],
+)
+def test_the_share_of_artifacts_in_an_epoch_of_the_simulated_pictures(recipe, in_all, share):
+    page = np.broadcast_to(np.uint8(0), (1200, 1600, 3))
+    labels = np.broadcast_to(np.int32(0), (1200, 1600))
+    by = ["manual"] * 16 + ["semi-automatic"] * 134
+    samples = [Sample(page, labels, {"labelling": name}) for name in by]
+    copies = RECIPES[recipe].copies
+    places = epoch_places(samples, 512, "grid", copies)
+    six = [15 * 12 + 3, *(40 * 12 + 5 * n for n in range(5))]  # one of a manual picture
+    artifacts = Places(places.image[six], places.box[six], np.full(6, copies.artifact))
+    places = places.with_artifacts(artifacts)
+    assert len(places.times) == 150 * 12
+    assert places.per_epoch == in_all
+    assert artifacts.per_epoch / places.per_epoch == pytest.approx(share, abs=5e-5)
+
+
+def test_artifacts_of_crops_without_a_grid_come_on_top():
+    one = sample(0, size=(128, 256), number=4)
+    one.image[:, 180:][one.labels[:, 180:] == 0] = 255  # in six crops of the grid or more
+    plain, more = (
+        epoch_places([one], 64, "random", Copies(artifact=7), artifacts=a) for a in (False, True)
+    )
+    assert more.per_epoch == plain.per_epoch + 7 * ARTIFACT_CROPS
 
 
 def test_random_crops_are_spread_over_the_picture_and_stay_inside():
@@ -101,15 +140,15 @@ def test_artifact_crops_are_those_with_bright_matter_outside_cells():
     samples = [sample(i, size=(128, 256), number=4) for i in range(2)]
     free = samples[1].labels[:, 180:] == 0
     samples[1].image[:, 180:][free] = 255  # a stripe as bright as nothing else
-    places = artifact_places(samples, 64, number=2)
+    places = artifact_places(samples, 64, 150, number=2)
     assert places.times.tolist() == [150, 150]
     for i, box in zip(places.image, places.box, strict=True):
         assert i == 1
         assert box[2] + 64 > 180
     with pytest.raises(InputError, match="no crop shows anything as bright"):
-        artifact_places(samples[:1], 64)
+        artifact_places(samples[:1], 64, 2)
     with pytest.raises(InputError, match="at least one cell"):
-        artifact_places([blank((64, 64))], 64)
+        artifact_places([blank((64, 64))], 64, 2)
 
 
 # --- crops ---------------------------------------------------------------------------------------
@@ -133,7 +172,7 @@ def test_crops_are_the_mirrored_picture(margin, side):
         rows = slice(far + y - margin, far + y + side + margin)
         columns = slice(far + x - margin, far + x + side + margin)
         np.testing.assert_array_equal(pixels[n].permute(1, 2, 0).numpy(), padded[rows, columns])
-        heavy = weight_map(samples[i].labels, sigma=5.0, cell_weight=1.0).astype(np.float16)
+        heavy = weight_map(samples[i].labels, sigma=5.0).astype(np.float16)
         heavy = np.pad(heavy, far, mode="symmetric")
         np.testing.assert_array_equal(weights[n, 0].numpy(), heavy[rows, columns])
 

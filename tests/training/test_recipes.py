@@ -6,7 +6,7 @@ import pytest
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.losses import names
-from cellcount_lib.training.crops import PLACES
+from cellcount_lib.training.crops import PLACES, Copies
 from cellcount_lib.training.profiles import PROFILES
 from cellcount_lib.training.recipes import RECIPES, Monitor, Optimizer, Sampling, Schedule
 from cellcount_lib.training.spec import Training
@@ -23,13 +23,25 @@ def test_the_published_recipes_say_what_the_studies_say():
     )
     assert (r21.loss, r21.weight_map, r21.sampling) == ("wbce-2021", True, "grid")
     assert (r23.lr, r23.schedule, r23.monitor, r23.batch, r23.epochs) == (
-        "valley",
+        1e-3,  # fastai's default: what lr_find suggested was thrown away
         "one-cycle",
         "dice",
         32,
         200,
     )
+    assert (r23.augmentation.share, r23.augmentation.affine_share) == (0.5, 0.75)
     assert (s2.optimizer, s2.lr, s2.patience, s2.factor) == ("sgd", 0.01, 20, 0.1)
+
+
+def test_variants_differ_in_what_their_names_say():
+    for name, field in (("morelli2021-s0", "copies"), ("clissa2023-lr-find", "lr")):
+        base = RECIPES[name.split("-")[0]]
+        same = {field: getattr(base, field), "name": base.name, "source": base.source}
+        assert replace(RECIPES[name], **same) == base != RECIPES[name]
+    assert RECIPES["clissa2023-lr-find"].lr == "valley"
+    assert RECIPES["morelli2021-s0"].copies == Copies(4, 10, 25)
+    assert RECIPES["morelli2021"].copies == Copies(1 + 5, 1 + 11, 1 + 80 + 35 + 13)
+    assert RECIPES["recommended"].copies == Copies(1, 1, 129)
 
 
 @pytest.mark.parametrize("one", RECIPES.values(), ids=RECIPES)

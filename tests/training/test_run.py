@@ -128,10 +128,13 @@ def test_without_test_pictures_there_are_no_scores(tmp_path):
 
 
 def test_weight_maps_artifacts_and_a_searched_rate(discs):
-    asked = training(discs, recipe="clissa2023", loss="wbce-2021", weight_map=True, epochs=2)
+    asked = training(
+        discs, recipe="clissa2023-lr-find", loss="wbce-2021", weight_map=True, epochs=2
+    )
     result = train(asked, show=False, jobs=1)
     assert result.info.training["recipe"]["weight_map"] is True
     assert 1e-7 < result.info.training["lr_used"] < 10
+    assert result.info.training["lr_used"] != 1e-3
     assert len(result.history) == 2
 
 

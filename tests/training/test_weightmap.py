@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from benchmarks.weightmap import (
@@ -9,7 +10,13 @@ from benchmarks.weightmap import (
     same,
     scattered_cells,
 )
+from cellcount_lib.data.sample import Sample
+from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import InputError
+from cellcount_lib.losses import build
+from cellcount_lib.training.crops import Crops
+from cellcount_lib.training.data import WEIGHT_SIGMA
+from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.weightmap import R21_MAXIMUM, weight_map, weight_map_2021, window_radius
 
 
@@ -177,3 +184,47 @@ def test_real_labels(samples_dir):
     for path in paths:
         labels = np.asarray(Image.open(path)).astype(np.int32)
         assert same(weight_map(labels), one_transform_per_object(labels))
+
+
+# --- what the map does to the gradient of the recipe's loss --------------------------------------
+
+
+def pull(labels, weights, *, logit=-2.0):
+    """Size of the gradient of every pixel under the loss of 2021, at the same logit everywhere."""
+    logits = torch.full((1, 1, *labels.shape), logit, requires_grad=True)
+    mask = torch.tensor(labels > 0)[None]
+    build(RECIPES["morelli2021"].loss)(logits, mask, weights).backward()
+    return logits.grad[0, 0].abs().numpy()
+
+
+def crop_of(labels, *, mapped):
+    """Return the weights of a training crop."""
+    picture = Sample(np.zeros((*labels.shape, 3), np.uint8), labels, {})
+    crops = Crops([picture], weight_sigma=WEIGHT_SIGMA if mapped else None)
+    weights = crops.cut(torch.tensor([0]), torch.tensor([[0, 0]]), max(labels.shape))[1]
+    return None if weights is None else weights[:, :, : labels.shape[0], : labels.shape[1]]
+
+
+def test_a_cell_pixel_pulls_2_25_times_as_hard_with_the_map_and_1_5_times_without():
+    labels = np.zeros((40, 40), np.int32)
+    labels[10:20, 10:20] = 1
+    for mapped, weight in ((True, 2.25), (False, 1.5)):
+        size = pull(labels, crop_of(labels, mapped=mapped), logit=0.0)  # p = 1 - p
+        assert size[15, 15] / size[0, 0] == pytest.approx(weight, rel=1e-6)
+
+
+def test_in_a_crowd_the_map_raises_the_share_of_cells_as_in_the_code_of_2021():
+    """The densest window of chapter 4. An audit of the released code found 0.717 and 0.734."""
+    sample = simulate(281, seed=0)
+    density = ndimage.uniform_filter(sample.mask.astype(float), (220, 300))
+    row, column = np.unravel_index(density[110:1090, 150:1450].argmax(), (980, 1300))
+    labels = sample.labels[row : row + 220, column : column + 300]
+
+    def share(weights):
+        size = pull(labels, weights)
+        return size[labels > 0].sum() / size.sum()
+
+    without, with_map = (share(crop_of(labels, mapped=mapped)) for mapped in (False, True))
+    assert (round(without, 3), round(with_map, 3)) == (0.717, 0.734)
+    plain = torch.tensor(weight_map(labels, cell_weight=1.0))[None, None]
+    assert round(share(plain), 3) == 0.648  # the map without its 1.5 takes from the cells
