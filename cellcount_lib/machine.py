@@ -48,7 +48,7 @@ def processor() -> str:
 
 def cores() -> int:
     """Return the number of cores that this process may use, by affinity and container limits."""
-    import joblib  # type: ignore[import-untyped]
+    import joblib
 
     return int(joblib.cpu_count())
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import joblib
+
 from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.splits import shuffled
@@ -30,8 +32,6 @@ def read_all(dataset: Sequence[Sample], *, jobs: int | None = None) -> Iterator[
     `jobs` is the number of processes, by default one per core. A list, which is in memory already,
     is read in this process.
     """
-    import joblib  # type: ignore[import-untyped]
-
     jobs = min(jobs or cores(), len(dataset))
     if jobs <= 1 or isinstance(dataset, list):
         yield from dataset

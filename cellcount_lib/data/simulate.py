@@ -2,8 +2,6 @@
 
 `simulate` is a pure function: the same arguments give the same bytes, in any order, in any number
 of processes, with any number of cores. Real data is one download away; simulated data says so.
-
-Taught in: 01_data
 """
 
 import zlib

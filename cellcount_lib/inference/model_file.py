@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from cellcount_lib.checks import check_positive
@@ -150,16 +152,12 @@ def restore(model: SegmentationModel, tensors: Mapping[str, Tensor], path: Path)
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
     """Write tensors and text as safetensors, whole or not at all."""
-    from safetensors.torch import save
-
     payload = save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, dict(about))
     write_whole(path, payload)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read tensors and text of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
     if not path.is_file():
         raise DataError(f"{path}: expected a safetensors file, found nothing of that name")
     try:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -271,6 +272,5 @@ def _forward(model: SegmentationModel, pixels: Tensor, dtype: torch.dtype) -> Te
 def _free_bytes(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    import psutil
 
     return float(psutil.virtual_memory().available)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.sample import Sample, brightness
@@ -124,8 +125,6 @@ def otsu_mask(
     ----------
     Otsu (1979), "A threshold selection method from gray-level histograms", IEEE SMC 9:62.
     """
-    from skimage.filters import threshold_otsu
-
     sigma = check_positive("sigma", sigma) * check_positive("scale", scale)
     grey = ndimage.gaussian_filter(brightness(image).astype(np.float32), sigma)
     if np.ptp(grey) < 1e-3:  # rounding of the blur, not intensity

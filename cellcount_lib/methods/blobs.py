@@ -10,6 +10,7 @@ T. Lindeberg, Feature detection with automatic scale selection, Int. J. Computer
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.feature import blob_log
 
 from cellcount_lib.checks import check_image, check_positive
 from cellcount_lib.data.sample import brightness
@@ -37,8 +38,6 @@ def log_blobs(
     >>> int(log_blobs(image, cell_px=20.0).max())
     2
     """
-    from skimage.feature import blob_log
-
     image = check_image("image", image)
     size = image.shape[:2]
     scale = min(1.0, SEEN_PX / check_positive("cell_px", cell_px))

@@ -15,10 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.measure import regionprops
+from tqdm import tqdm
 
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import InputError
@@ -70,8 +73,6 @@ def image_statistics(sample: Sample) -> ImageStatistics:
 
 def _axes(labels: NDArray[np.int32]) -> NDArray[np.float64]:
     """Area, major axis, minor axis and Feret diameter of objects of 80 pixels and more, (N, 4)."""
-    from skimage.measure import regionprops
-
     rows = [
         (p.area, p.axis_major_length, p.axis_minor_length, p.feret_diameter_max)
         for p in regionprops(labels)
@@ -179,9 +180,6 @@ def calibration_report(
         statistic, published, simulated, relative_error (simulated / published - 1; empty where the
         published value is 0), source, note.
     """
-    import joblib  # type: ignore[import-untyped]
-    from tqdm import tqdm
-
     if n < 1:
         raise InputError(f"n: expected at least one image, found {n}")
     drawn = in_processes((joblib.delayed(_draw)(i, seed) for i in range(n)), jobs or cores())

@@ -15,6 +15,7 @@ from typing import NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.stats import wasserstein_distance
 
 from cellcount_lib.data.sample import Sample, brightness, cell_width
 from cellcount_lib.errors import InputError
@@ -183,8 +184,6 @@ def distance(home: NDArray[np.float64], away: NDArray[np.float64]) -> dict[str, 
     >>> distance(home, home + 3)["mean"]
     3.0
     """
-    from scipy.stats import wasserstein_distance
-
     apart = {
         name: float(wasserstein_distance(home[:, i], away[:, i]) / max(home[:, i].std(), 1e-9))
         for i, name in enumerate(DESCRIPTORS)

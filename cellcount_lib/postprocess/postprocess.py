@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from skimage.segmentation import expand_labels
 
 from cellcount_lib.checks import check_mask, check_positive
 from cellcount_lib.data.sample import components
@@ -49,8 +50,6 @@ class Cores(Way):
 
     def label(self, mask: Mask, cleaning: Cleaning, heatmap: Heatmap | None = None) -> Labels:
         """Label the cells that grow from a mask; what is small after growing is dropped."""
-        from skimage.segmentation import expand_labels
-
         # 2 pixels that come as 1.9999999999999998 by way of a scale are still 2
         reach = round(self.grow, 6)
         cores = drop_small(self.cores(mask, cleaning), self.cores_below)

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
@@ -97,8 +100,6 @@ def write_outputs(
 
 def label_tiff(labels: NDArray[np.int32], pixel_size_um: float | None) -> bytes:
     """Return labels as a compressed 16-bit TIFF, with the pixel size if it is known."""
-    import tifffile
-
     scale: dict[str, Any] = {}
     if pixel_size_um is not None:
         scale = {"resolution": (1e4 / pixel_size_um,) * 2, "resolutionunit": "CENTIMETER"}
@@ -109,9 +110,6 @@ def label_tiff(labels: NDArray[np.int32], pixel_size_um: float | None) -> bytes:
 
 def overlay(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> bytes:
     """Return the brightened picture with outlines and the numbers of the objects, as PNG."""
-    from scipy import ndimage
-    from skimage.segmentation import find_boundaries
-
     colour = tuple(int(FOUND[i : i + 2], 16) for i in (1, 3, 5))
     width = max(1, round(max(labels.shape) / 1200))  # of lines, so that they show on a screen
     lines = find_boundaries(labels, mode="inner")

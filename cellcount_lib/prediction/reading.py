@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -109,7 +110,6 @@ def _stack(path: Path) -> NDArray[Any]:
     """Return (planes, H, W, channels) with the values of the file; alpha is dropped."""
     if path.suffix.lower() not in TIFF:
         return _colour(read_stored(path, palette_as="colour"))[np.newaxis]
-    import tifffile
 
     with explained(path), tifffile.TiffFile(path) as file:
         series, kind = file.series[0], photometric(path, file.pages.first)
@@ -158,7 +158,6 @@ def pixel_size(path: Path) -> float | None:
     """
     if path.suffix.lower() not in TIFF:
         return None
-    import tifffile
 
     with explained(path), tifffile.TiffFile(path) as file:
         ome = file.ome_metadata if file.is_ome else None

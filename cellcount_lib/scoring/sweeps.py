@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import zip_longest
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -49,8 +50,6 @@ def sweep_rows(
     jobs : int
         Processes to use; with 1, everything happens in this one. Results are the same.
     """
-    import joblib  # type: ignore[import-untyped]
-
     grid = check_cutoffs("cutoffs", cutoffs)
     if not isinstance(jobs, int) or jobs < 1:
         raise InputError(f"jobs: expected a number of processes >= 1, found {jobs!r}")

@@ -5,6 +5,7 @@ cell. Every object spreads a Gaussian of the distance to it; where several objec
 contributions add up.
 """
 
+import edt
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -72,8 +73,6 @@ def weight_map(
     >>> weight_map(np.array([[1, 0, 2, 0, 0]]), sigma=1.0).round(3)
     array([[1.5  , 1.213, 1.5  , 1.   , 1.   ]], dtype=float32)
     """
-    import edt
-
     labels = check_labels("labels", labels)
     sigma = check_positive("sigma", sigma)
     cell_weight = check_positive("cell_weight", cell_weight)
