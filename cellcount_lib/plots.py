@@ -68,23 +68,30 @@ def show_matches(
     pred: NDArray[Any],
     pairs: NDArray[np.integer],
     *,
+    window: tuple[slice, slice] = np.s_[:, :],
     gamma: float = 0.5,
     title: str = "",
-) -> None:
+) -> tuple[int, int, int]:
     """Draw the objects that were found (solid), reported falsely (dashed) and missed (dotted).
 
     `pairs` are labels (true, predicted), (K, 2), as ``matching.match`` returns them for a
-    one-to-one rule.
+    one-to-one rule. Only a `window` of the picture is shown, but pairs are those of the whole: an
+    object that the window cuts is right or wrong as a whole. Returns how many of each are drawn.
     """
     true, pred = check_labels("true", true), check_labels("pred", pred)
     check_same_shape(["image", "true", "pred"], [image, true, pred])
-    show_image(ax, image, gamma=gamma, title=title)
+    show_image(ax, image[window], gamma=gamma, title=title)
     true_ids, pred_ids = np.asarray(pairs, int).reshape(-1, 2).T
     false = np.setdiff1d(pred[pred > 0], pred_ids)
     missed = np.setdiff1d(true[true > 0], true_ids)
-    outline(ax, pred, np.unique(pred_ids), colors=FOUND, linewidths=1.5)
+    true, pred = true[window], pred[window]
+    found, false, missed = (
+        np.intersect1d(ids, part) for ids, part in ((pred_ids, pred), (false, pred), (missed, true))
+    )
+    outline(ax, pred, found, colors=FOUND, linewidths=1.5)
     outline(ax, pred, false, colors=FALSE, linewidths=1.5, linestyles="dashed")
     outline(ax, true, missed, colors=MISSED, linewidths=1.2, linestyles="dotted")
+    return len(found), len(false), len(missed)
 
 
 def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":

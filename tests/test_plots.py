@@ -61,6 +61,24 @@ def test_matches_have_three_kinds(ax):
     }
 
 
+def test_a_window_shows_parts_of_objects_that_were_matched_whole(ax):
+    true, pred = np.zeros((20, 30), int), np.zeros((20, 30), int)
+    true[2:6, 2:12], pred[2:6, 8:14] = 1, 5  # a pair, of which only the prediction is in the window
+    pred[8:12, 5:15] = 2  # false, cut by the window
+    true[14:18, 20:24] = 3  # missed
+    true[1:3, 0:4] = 4  # missed, outside
+    window = np.s_[:, 12:]
+    picture = np.zeros((20, 30, 3), np.uint8)
+    counts = show_matches(ax, picture, true, pred, np.array([[1, 5]]), window=window)
+    assert counts == (1, 1, 1)
+    assert vertices(ax) == {
+        FOUND: [(-0.5, 1.5, 1.5, 5.5)],
+        FALSE: [(-0.5, 2.5, 7.5, 11.5)],
+        MISSED: [(7.5, 11.5, 13.5, 17.5)],
+    }
+    assert ax.get_images()[0].get_array().shape == (20, 18, 3)
+
+
 def test_nothing_to_draw_and_wrong_shapes(ax):
     empty = np.zeros((4, 4), int)
     show_matches(ax, np.zeros((4, 4, 3), np.uint8), empty, empty, np.zeros((0, 2), int))

@@ -148,7 +148,6 @@ def overview(path: Path) -> None:
     rows, columns = densest(sample.labels, size=512)
     image, labels = sample.image[rows, columns], sample.labels[rows, columns]
     found = postprocess(adaptive_threshold(sample.image, quantile=0.98), ruler.postprocess)
-    found = found[rows, columns]
     figure, axes = plt.subplots(1, 4, figsize=(14, 3.9), layout="constrained", dpi=100)
     show_image(axes[0], image, gamma=0.65, title="picture (simulated)")
     show_image(axes[1], image, gamma=0.65, title=f"labels: {len(set(labels.flat)) - 1} cells")
@@ -156,8 +155,10 @@ def overview(path: Path) -> None:
     axes[2].imshow(weight_map(labels), cmap="cividis")
     axes[2].set(xticks=[], yticks=[], title="weight map")
     axes[2].spines[:].set_visible(False)
-    pairs = match(labels, found, rule=ruler.primary.rule, threshold=ruler.primary.threshold).pairs
-    show_matches(axes[3], image, labels, found, pairs, gamma=0.65, title="adaptive threshold")
+    rule = ruler.primary
+    pairs = match(sample.labels, found, rule=rule.rule, threshold=rule.threshold).pairs
+    picture, title = (sample.image, sample.labels, found, pairs), "adaptive threshold"
+    show_matches(axes[3], *picture, window=(rows, columns), gamma=0.65, title=title)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)
