@@ -19,45 +19,21 @@ from cellcount_lib.errors import InputError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a crop may be changed; every amount is drawn anew for every crop.
+    """How far a crop may be changed; every amount is drawn anew for every crop."""
 
-    Attributes
-    ----------
-    rotate : float
-        Largest rotation in degrees, either way.
-    quarter_turns, flip : bool
-        Turn by a random multiple of 90 degrees; mirror half of the crops.
-    zoom : float
-        Enlarge or shrink by up to this share.
-    elastic : float
-        Largest displacement of the elastic field, as a share of the crop's side; the field is drawn
-        on a 5x5 grid and smooth in between.
-    light : float
-        Brightness (an offset, as a share of the full range) and contrast (a factor) each change by
-        up to this much.
-    noise : float
-        Largest standard deviation of Gaussian noise, as a share of the full range.
-    blur : float
-        Largest standard deviation of a Gaussian blur in pixels.
-    grey : float
-        Share of the crops that are shown without colour, by the brightest of the three channels.
-    share : float
-        Share of the crops that brightness, contrast, noise, blur and elastic are each applied to.
-    affine_share : float
-        The same of rotation and zoom.
-    """
-
-    rotate: float = 0.0
-    quarter_turns: bool = False
-    flip: bool = False
-    zoom: float = 0.0
+    rotate: float = 0.0  # largest rotation in degrees, either way
+    quarter_turns: bool = False  # turn by a random multiple of 90 degrees
+    flip: bool = False  # mirror half of the crops
+    zoom: float = 0.0  # enlarge or shrink by up to this share
+    # largest displacement as a share of the crop's side, drawn on a 5x5 grid and smooth in between
     elastic: float = 0.0
+    # by which brightness (an offset, as a share of the full range) and contrast (a factor) change
     light: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.0
-    grey: float = 0.0
-    share: float = 0.5
-    affine_share: float = 1.0
+    noise: float = 0.0  # largest sd of Gaussian noise, as a share of the full range
+    blur: float = 0.0  # largest sd of a Gaussian blur in pixels
+    grey: float = 0.0  # share of the crops without colour: the brightest of the three channels
+    share: float = 0.5  # of crops that light, contrast, noise, blur and elastic each apply to
+    affine_share: float = 1.0  # the same of rotation and zoom
 
     def __post_init__(self) -> None:
         limits = {"rotate": 180, "zoom": 0.9, "elastic": 0.5, "blur": 10}
@@ -75,23 +51,10 @@ class Augmentation:
     def __call__(
         self, pixels: Tensor, weights: Tensor | None, side: int, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Augment crops.
+        """Augment crops: pixels uint8 (N, 4, S, S), with a margin, and weights float16, or None.
 
-        Parameters
-        ----------
-        pixels : Tensor of uint8, shape (N, 4, S, S)
-            Red, green, blue, mask, with a margin around the crop.
-        weights : Tensor of float16, shape (N, 1, S, S), or None
-        side : int
-            Of the crop that comes out.
-        rng : torch.Generator
-            On the CPU: the same numbers on every device.
-
-        Returns
-        -------
-        image : Tensor of float32 in [0, 1], shape (N, 3, side, side), channels last
-        mask : Tensor of uint8, shape (N, 1, side, side)
-        weights : Tensor of float32, shape (N, 1, side, side), or None
+        The generator is one of the CPU: the same numbers on every device. Returns image float32
+        (N, 3, side, side) in [0, 1], channels last; mask uint8 (N, 1, side, side); and weights.
         """
         image, mask, weights = self.warp(pixels, weights, side, rng)
         image = self.develop(image, rng)

@@ -29,12 +29,7 @@ ARTIFACT_CROPS = 6  # S3
 
 @dataclass(frozen=True)
 class Copies:
-    """How often an epoch shows a crop: by how its picture was labelled, and if it has artifacts.
-
-    Attributes
-    ----------
-    semi_automatic, manual, artifact : int
-    """
+    """How often an epoch shows a crop: by how its picture was labelled, and if it has artifacts."""
 
     semi_automatic: int = 1
     manual: int = 1
@@ -48,21 +43,13 @@ class Copies:
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where crops come from; one row per place.
+    """Where crops come from; one row per place."""
 
-    Attributes
-    ----------
-    image : ndarray of int64, shape (P,)
-    box : ndarray of int64, shape (P, 4)
-        The upper left corner of a crop is drawn evenly from rows box[0]..box[1] and columns
-        box[2]..box[3], ends included. A fixed place has box[0] = box[1] and box[2] = box[3].
-    times : ndarray of int64, shape (P,)
-        Crops per epoch.
-    """
-
-    image: NDArray[np.int64]
-    box: NDArray[np.int64]
-    times: NDArray[np.int64]
+    image: NDArray[np.int64]  # shape (P,)
+    # The upper left corner of a crop is drawn evenly from rows box[0]..box[1] and columns
+    # box[2]..box[3], ends included. A fixed place has box[0] = box[1] and box[2] = box[3].
+    box: NDArray[np.int64]  # shape (P, 4)
+    times: NDArray[np.int64]  # crops per epoch, shape (P,)
 
     def __add__(self, other: "Places") -> "Places":
         return Places(
@@ -207,18 +194,12 @@ class Crops:
     samples : sequence of Sample
         Sizes may differ.
     target : callable
-        Draws what the network shall answer, uint8 (H, W), from labels; default: the mask.
+        Draws the answer that the network is to learn, uint8 (H, W), from labels.
     weight_sigma : float, optional
         Make weight maps with this sigma (float16: three digits); without, there are none.
     device : str or torch.device
         Where the tables lie. With ``pinned=True`` they stay in page-locked host memory and only
         the crops travel, for data that is larger than the device's memory.
-
-    Attributes
-    ----------
-    pixels : Tensor of uint8, shape (total pixels, 4)
-        Red, green, blue, target (of a mask: 0 or 1).
-    weights : Tensor of float16, shape (total pixels,), or None
     """
 
     def __init__(
@@ -236,7 +217,7 @@ class Crops:
         self.device = torch.device(device)
         self.home = torch.device("cpu") if pinned else self.device
         sizes = self.shapes.prod(axis=1)
-        pixels = np.empty((sizes.sum(), 4), np.uint8)
+        pixels = np.empty((sizes.sum(), 4), np.uint8)  # red, green, blue, target
         weights = None if weight_sigma is None else np.empty(sizes.sum(), np.float16)
         start = 0
         for sample, size in zip(samples, sizes, strict=True):
@@ -263,20 +244,10 @@ class Crops:
     ) -> tuple[Tensor, Tensor | None]:
         """Cut square crops, mirrored at the edges of their picture.
 
-        Parameters
-        ----------
-        image : Tensor of int64, shape (N,)
-        corner : Tensor of int64, shape (N, 2)
-            Upper left corner (row, column) of each crop without its margin.
-        side : int
-            Of the crop; it may be larger than the picture.
-        margin : int
-            Further pixels on every side, so that a rotation finds real surroundings.
-
-        Returns
-        -------
-        pixels : Tensor of uint8, shape (N, 4, S, S), channels last, S = side + 2 margin
-        weights : Tensor of float16, shape (N, 1, S, S), or None
+        The corners (N, 2) are upper left ones (row, column) of crops without their margin: further
+        pixels on every side, so that a rotation finds real surroundings. A crop may be larger than
+        its picture. Returns pixels, uint8 (N, 4, S, S) with S = side + 2 margin, channels last, and
+        weights, float16 (N, 1, S, S), or None.
         """
         steps = torch.arange(-margin, side + margin, device=self.home)
         offset, height, width = self._frames[image.to(self.home)].unbind(1)

@@ -33,29 +33,17 @@ MADE_FOR = ("fnc-v1", "fnc-v2-yellow", "fnc-v2-green", "fnc-v2-red", "simulated"
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Pictures of a training: reduced ones to learn from, full-size ones to judge by.
+    """Pictures of a training: reduced ones to learn from, full-size ones to judge by."""
 
-    Attributes
-    ----------
-    train, valid : list of Sample
-        At `scale`.
-    val_set, test_set : sequence of Sample
-        At full size, to choose the cutoff and to score; there may be no test pictures.
-    scale, protocol_scale, cell_px, pixel_size_um : float
-        See `model_file.ModelInfo`.
-    fingerprint : str
-        Of the dataset.
-    """
-
-    train: list[Sample]
+    train: list[Sample]  # at `scale`
     valid: list[Sample]
-    val_set: Sequence[Sample]
-    test_set: Sequence[Sample] | None
-    scale: float
+    val_set: Sequence[Sample]  # at full size, to choose the cutoff
+    test_set: Sequence[Sample] | None  # at full size, to score
+    scale: float  # this and the next three as in `model_file.ModelInfo`
     protocol_scale: float
     cell_px: float
     pixel_size_um: float | None
-    fingerprint: str
+    fingerprint: str  # of the dataset
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,63 +21,34 @@ Sampling = Literal["grid", "random", "cells"]
 class Recipe:
     """Optimiser, schedule, loss, crops and augmentation of a training.
 
-    Attributes
-    ----------
-    name, source : str
-    optimizer : Optimizer
-    lr : float or "valley"
-        Initial learning rate (largest one of a one-cycle schedule); "valley" looks for it first
-        with fastai's `lr_find`.
-    schedule : Schedule
-        "plateau" multiplies the rate by `factor` after `patience` epochs without improvement,
-        "steps" does so every `patience` epochs, "one-cycle" raises it and lowers it once,
-        "constant" leaves it.
-    monitor : Monitor
-        What "better" means: the best epoch by this is kept.
-    stop_after : int or None
-        Epochs without improvement before training ends.
-    min_delta : float
-        Smaller gains do not count as improvement.
-    loss : str
-        A name of `losses.names()`.
-    weight_map : bool
-        Whether the loss is weighted by maps of this study (can be switched per run).
-    sampling : Sampling
-        Where crops come from: a name of `crops.PLACES`.
-    copies : Copies
-        How often an epoch shows a crop.
-    epochs, batch : int
-        At full length.
-    augmentation : Augmentation
-    momentum, weight_decay, eps : float
-    betas : pair of float
-        Of Adam.
-    contracting_lr : float
-        Learning rate of the layers down to the bottleneck, relative to that of the others; 0 keeps
-        them as they are. For fine-tuning.
+    Schedule "plateau" multiplies the rate by `factor` after `patience` epochs without improvement,
+    "steps" does so every `patience` epochs, "one-cycle" raises it and lowers it once, "constant"
+    leaves it.
     """
 
     name: str
     source: str
     optimizer: Optimizer
+    # the initial rate (the largest one of one-cycle); "valley" looks for it with fastai's `lr_find`
     lr: float | Literal["valley"]
     schedule: Schedule
-    monitor: Monitor
+    monitor: Monitor  # what "better" means: the best epoch by this is kept
     loss: str
-    sampling: Sampling
+    sampling: Sampling  # where crops come from: a name of `crops.PLACES`
     epochs: int
     batch: int
     augmentation: Augmentation
     copies: Copies = field(default_factory=Copies)
     patience: int = 0
     factor: float = 1.0
-    stop_after: int | None = None
-    min_delta: float = 0.0
-    weight_map: bool = False
+    stop_after: int | None = None  # epochs without improvement before training ends
+    min_delta: float = 0.0  # smaller gains do not count as improvement
+    weight_map: bool = False  # whether the loss is weighted by maps
     weight_decay: float = 0.0
     momentum: float = 0.9
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam
     eps: float = 1e-8
+    # rate of the layers down to the bottleneck, relative to the others'; 0 keeps them as they are
     contracting_lr: float = 1.0
 
     def shortened(self, epochs: int | None) -> "Recipe":

@@ -18,52 +18,30 @@ from cellcount_lib.training.recipes import RECIPES, Recipe
 class Training:
     """Everything that decides what a training gives, by name.
 
-    Attributes
-    ----------
-    dataset : str
-        As `datasets.load` takes it.
-    arch, recipe, profile, protocol : str
-        Names of `MODELS`, `RECIPES`, `PROFILES`, `PROTOCOLS`.
-    loss : str or None
-        A name of `losses.names()`; None takes the recipe's.
-    weight_map : bool or None
-        None takes the recipe's.
-    oversample_artifacts : bool
-        AO of S3: draw the crops with the most artifacts as often as the recipe's `copies` say.
-    grey : float or None
-        Share of the crops that are shown without colour; None takes the recipe's.
-    init : str or None
-        Start from the weights of this model file instead of fresh ones.
-    seed : int
-    scale : float or None
-        At which the network sees pictures; None asks the profile.
-    protocol_scale : float or None
-        By which the protocol's sizes in pixels are multiplied. None takes 1 for the data that the
-        protocols were made for, and elsewhere what brings its cells to the size of theirs.
-    crop, batch, steps, epochs : int or None
-        In place of the profile's or recipe's.
-    precision : str
-        "auto", "fp32", "bf16" or "fp16".
+    None takes what the recipe or the profile says.
     """
 
-    dataset: str = "simulated"
+    dataset: str = "simulated"  # as `datasets.load` takes it
     arch: str = "c-resunet"
     recipe: str = "recommended"
     profile: str = "laptop"
     protocol: str = "recommended"
     loss: str | None = None
     weight_map: bool | None = None
+    # AO of S3: the crops with the most artifacts are drawn as often as the recipe's `copies` say
     oversample_artifacts: bool = False
-    grey: float | None = None
-    init: str | None = None
+    grey: float | None = None  # share of the crops that are shown without colour
+    init: str | None = None  # start from the weights of this model file instead of fresh ones
     seed: int = 0
-    scale: float | None = None
+    scale: float | None = None  # at which the network sees pictures
+    # By which the protocol's sizes in pixels are multiplied. None takes 1 for the data that the
+    # protocols were made for, and elsewhere what brings its cells to the size of theirs.
     protocol_scale: float | None = None
     crop: int | None = None
     batch: int | None = None
     steps: int | None = None
     epochs: int | None = None
-    precision: str = "auto"
+    precision: str = "auto"  # or fp32, bf16, fp16
 
     def __post_init__(self) -> None:
         MODELS[self.arch]
