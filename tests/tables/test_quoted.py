@@ -47,6 +47,7 @@ def test_a_quoted_number_is_what_its_table_says(path):
 # world, or of an example that the sentence makes up.
 CONSTANTS = {
     "05_losses": {
+        "0.001": "learning rate that fastai takes by default",
         "0.875": "the cutoff of the protocol clissa2023",
         "0.1": "distance of the lines of a figure",
         "1.3": "a property of the function that is drawn",
@@ -70,6 +71,7 @@ CONSTANTS = {
     "teaching": {"0.5": "a misconception", "0.95": "a misconception"},
     "04_ablations": {
         "1.5": "weight of cells",
+        "2.25": "the same, by map and class",
         "0.87": "claimed by the preprint",
         "0.8": "claimed by the preprint",
         "3.8177538": "constant of the released code",
@@ -173,6 +175,20 @@ def test_a_wrong_digit_is_named_and_typed_again(folder, tmp_path):
     page.write_text("[0.9](result:t/c/f1)")
     (line,) = wrong(page, folder)
     assert line.startswith("page.md: [0.9](result:t/c/f1): unknown row 'c'")
+
+
+def test_a_wrong_digit_in_a_chapter_is_found(tmp_path):
+    (chapter,) = [path for path in PROSE if path.stem == "09_touching_cells"]
+    text = chapter.read_text()
+    link = LINK.search(text)
+    assert link is not None
+    digit = link.end(1) - 1
+    copy = tmp_path / chapter.name
+    copy.write_text(text[:digit] + str((int(text[digit]) + 1) % 10) + text[digit + 1 :])
+    (line,) = wrong(copy)
+    assert line.startswith(chapter.name)
+    assert line.endswith(f"expected {link[1]}")
+    assert typed_again(copy.read_text()) == text
 
 
 def test_after_the_tables_have_changed_the_digits_follow(folder, tmp_path):
