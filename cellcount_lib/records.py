@@ -1,7 +1,7 @@
 """Records: what a run leaves behind, so that a table can be made without it.
 
 ``record.json`` lies beside the executed notebook, is written last and whole, and says that the run
-is over: completed, collapsed (its network predicts nothing, or its loss is no longer a number) or
+is over: completed, collapsed (its network finds nothing, or its loss is no longer a number) or
 failed (an error ended it). The same record is an output of the notebook, so that the notebook alone
 is enough. A folder without a record is an interrupted run.
 
@@ -52,6 +52,8 @@ class Record:
     seconds: Mapping[str, float]  # data, training, evaluation, total
     started: str  # UTC, ISO 8601, as `finished`
     lr: float | None = None  # learning rate of a network, the largest of its schedule
+    # how the cutoff came about, as `cutoff.Choice` says it; empty without one, and in old records
+    choice: Mapping[str, Any] = field(default_factory=dict)
     finished: str = field(default_factory=lambda: now())
     versions: Mapping[str, Any] = field(default_factory=lambda: versions())
     machine: Mapping[str, Any] = field(default_factory=lambda: machine())
@@ -75,9 +77,11 @@ class Record:
         what = f"{self.status}{': ' + self.reason if self.reason else ''}; {self.protocol}: "
         if not self.scores:
             return what + "no test pictures"
+        how = "; ".join(filter(None, [self.choice.get("rule"), self.choice.get("note")]))
         return what + (
             f"F1 {self.scores['f1']:.3f}, mean absolute error {self.scores['mae']:.2f} on "
             f"{self.scores['n_images']} test pictures, cutoff {self.cutoff}"
+            f"{f' ({how})' if how else ''}"
         )
 
 

@@ -47,6 +47,22 @@ def test_a_record_comes_back(record, tmp_path):
     assert back.peak_mb > 10
 
 
+def test_how_the_cutoff_came_about_is_kept_and_told(record, tmp_path):
+    assert record.summary().endswith("test pictures, cutoff 0.5")
+    edge = {"rule": "argmax", "value": 0.4, "edge": "lowest", "note": "the lowest of its grid"}
+    told = replace(record, choice=edge)
+    write_record(tmp_path, told)
+    assert read_record(tmp_path / "record.json").choice == edge
+    assert told.summary().endswith("cutoff 0.5 (argmax; the lowest of its grid)")
+    values = as_json(told)
+    (tmp_path / "record.json").write_text(json.dumps(values | {"choice": {"edge": "left"}}))
+    with pytest.raises(DataError, match="'left' is not one of"):
+        read_record(tmp_path / "record.json")
+    del values["choice"]  # as written before it was kept
+    (tmp_path / "record.json").write_text(json.dumps(values))
+    assert read_record(tmp_path / "record.json").choice == {}
+
+
 def test_a_notebook_alone_is_enough(record, tmp_path):
     shown = record._repr_mimebundle_()
     assert shown["text/plain"].startswith("completed; recommended: F1 0.667")
@@ -99,8 +115,8 @@ def test_the_schema_is_a_schema():
 
     jsonschema.Draft202012Validator.check_schema(schema())
     assert set(schema()["properties"]) == set(Record.__dataclass_fields__)
-    # the records of the committed notebooks do not have it yet
-    assert set(Record.__dataclass_fields__) - set(schema()["required"]) == {"lr"}
+    # the records of the committed notebooks do not have these yet
+    assert set(Record.__dataclass_fields__) - set(schema()["required"]) == {"lr", "choice"}
 
 
 def test_a_mac_has_neither_proc_nor_affinity(monkeypatch):

@@ -20,6 +20,7 @@ from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.model_file import MODEL, load_model
 from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
 from cellcount_lib.records import RECORD, read_record
+from cellcount_lib.scoring.cutoff import Choice
 from cellcount_lib.training.data import MEASURED, FullSize, full_size
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def apply(
     *,
     names: Sequence[str] = (),
     root: Path | None = None,
-) -> tuple["pd.DataFrame", float]:
+) -> tuple["pd.DataFrame", Choice]:
     """Score the test pictures among `parts` with the network in the folder of a run.
 
-    `names` are steps of `harmonise.STEPS`. Returns a row per picture, and the cutoff.
+    `names` are steps of `harmonise.STEPS`. Returns a row per picture, and the choice of the cutoff.
     """
     if not (run / MODEL).exists():
         raise DataError(f"{run}: expected the model of a run there, found none")
@@ -47,12 +48,12 @@ def apply(
     away = measure(list(read_all(some(parts.train, MEASURED))))
     change = Harmonisation(tuple(names), Look(**home["look"]), away)
     scale = round(trained.info.scale * change.magnification, 3)
-    cutoff = float(home["cutoff"])
+    choice = Choice(**home["choice"])
     if "cutoff" in names:
         kept, labels = heatmaps(trained.model, Harmonised(parts.val, change), scale=scale)
-        cutoff = scaled.choose_cutoff(kept, labels)[0].cutoff
+        choice, _ = scaled.choose_cutoff(kept, labels)
     kept, labels = heatmaps(trained.model, Harmonised(parts.test, change), scale=scale)
-    return scaled.score(kept, labels, cutoff).drop(columns="cutoff"), cutoff
+    return scaled.score(kept, labels, choice.cutoff).drop(columns="cutoff"), choice
 
 
 def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, 
     mark = digest([record.identity, record.finished])
     if path.exists():
         kept: dict[str, Any] = json.loads(path.read_text())
-        if kept.get("of") == mark:
+        if kept.get("of") == mark and "choice" in kept:
             return kept
     asked = record.parameters
     parts = full_size(
@@ -72,6 +73,6 @@ def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, 
     at_home = ScaledProtocol(scaled.protocol, parts.protocol_scale, scaled.jobs)
     choice, _ = at_home.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), labels)
     look = measure(list(read_all(some(parts.train, MEASURED))))
-    home = {"of": mark, "cutoff": choice.cutoff, "look": look._asdict()}
+    home = {"of": mark, "choice": choice._asdict(), "look": look._asdict()}
     write_whole(path, json.dumps(home))
     return home

@@ -32,6 +32,7 @@ from cellcount_lib.methods.baselines import (
 from cellcount_lib.methods.blobs import THRESHOLDS, log_blobs
 from cellcount_lib.methods.harmonise import steps
 from cellcount_lib.registry import Registry
+from cellcount_lib.scoring.cutoff import Choice, choose
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.data import FullSize, full_size
 from cellcount_lib.training.profiles import PROFILES
@@ -43,12 +44,17 @@ Labels = NDArray[np.int32]
 
 
 class Scored(NamedTuple):
-    """Rows per test picture, and how they came about."""
+    """Rows per test picture, and how they came about; `choice` where there is a cutoff."""
 
     images: "pd.DataFrame"
-    cutoff: float | None
+    choice: Choice | None
     protocol_scale: float
     fingerprint: str
+
+    @property
+    def cutoff(self) -> float | None:
+        """The cutoff, if there is one."""
+        return self.choice.cutoff if self.choice else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +91,8 @@ class Task:
         )
 
 
-Answer = tuple["pd.DataFrame", float | None]
-"""Rows per test picture, and the cutoff if there is one."""
+Answer = tuple["pd.DataFrame", Choice | None]
+"""Rows per test picture, and the choice of the cutoff if there is one."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +106,9 @@ class Method:
 
 def _adaptive_threshold(task: Task) -> Answer:
     ruler, scale, held = task.scaled.protocol, task.scaled.scale, list(read_all(task.parts.val))
-    tuned = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
-    cutoff = tuned.choice.cutoff
-    return score_adaptive_threshold(task.tested, ruler, cutoff, scale=scale, jobs=cores()), cutoff
+    choice, _ = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
+    rows = score_adaptive_threshold(task.tested, ruler, choice.cutoff, scale=scale, jobs=cores())
+    return rows, choice
 
 
 def _otsu_watershed(task: Task) -> Answer:
@@ -129,6 +135,7 @@ def _oracle(task: Task) -> Answer:
 
 def _log_blobs(task: Task) -> Answer:
     """Score blobs; the response that a blob must have is tuned on validation pictures."""
+    import pandas as pd
 
     def scored(samples: Sequence[Sample], threshold: float) -> "pd.DataFrame":
         width = task.parts.cell_px
@@ -137,8 +144,9 @@ def _log_blobs(task: Task) -> Answer:
         )
 
     held = list(read_all(task.parts.val))
-    best = max(THRESHOLDS, key=lambda t: task.scaled.pooled(scored(held, t))["f1"])
-    return scored(task.tested, best), best
+    f1 = [task.scaled.pooled(scored(held, threshold))["f1"] for threshold in THRESHOLDS]
+    choice = choose(pd.DataFrame({"cutoff": THRESHOLDS, "f1": f1}), "argmax")
+    return scored(task.tested, choice.cutoff), choice
 
 
 def _again(task: Task) -> Answer:
@@ -151,7 +159,7 @@ def _again(task: Task) -> Answer:
     )
     choice, _ = scaled.choose_cutoff(load_heatmaps(task.of / "heatmaps-val.npz"), val_labels)
     rows = scaled.score(load_heatmaps(task.of / "heatmaps-test.npz"), test_labels, choice.cutoff)
-    return rows.drop(columns="cutoff"), choice.cutoff
+    return rows.drop(columns="cutoff"), choice
 
 
 def _apply(task: Task) -> Answer:
@@ -226,5 +234,5 @@ def score(asked: Scoring, *, run: Path | None = None, root: Path | None = None) 
         raise DataError(f"{asked.dataset}: expected test pictures, found none to score")
     scaled = ScaledProtocol(protocol(asked.protocol), parts.protocol_scale)
     task = Task(parts, scaled, run, steps(asked.harmonise), root)
-    rows, cutoff = METHODS[asked.method].score(task)
-    return Scored(rows, cutoff, parts.protocol_scale, parts.fingerprint)
+    rows, choice = METHODS[asked.method].score(task)
+    return Scored(rows, choice, parts.protocol_scale, parts.fingerprint)

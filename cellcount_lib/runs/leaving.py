@@ -10,6 +10,7 @@ from cellcount_lib.files import write_whole
 from cellcount_lib.records import IMAGES, Record, write_record
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, project
 from cellcount_lib.runs.identity import identity_of
+from cellcount_lib.scoring.cutoff import Choice
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.spec import Training
@@ -35,7 +36,8 @@ def record_of(
         identity=_identity(NETWORK, parameters, data.fingerprint),
         protocol=asked.protocol,
         protocol_scale=data.protocol_scale,
-        cutoff=result.info.threshold,
+        cutoff=result.choice.cutoff,
+        choice=_how(result.choice),
         scores=result.scores,
         images=_rows(result.images),
         history=result.history,
@@ -57,12 +59,17 @@ def record_of_scoring(asked: "Scoring", scored: "Scored", *, begun: str, total: 
         protocol=asked.protocol,
         protocol_scale=scored.protocol_scale,
         cutoff=scored.cutoff,
+        choice=_how(scored.choice),
         scores=pooled(scored.images, mpe=protocol(asked.protocol).mpe),
         images=_rows(scored.images),
         history=[],
         seconds=_rounded({"total": total}),
         started=begun,
     )
+
+
+def _how(choice: Choice | None) -> dict[str, Any]:
+    return {k: v for k, v in choice._asdict().items() if k != "cutoff"} if choice else {}
 
 
 def leave_record(folder: Path, record: Record) -> None:

@@ -7,7 +7,9 @@ all change the number. A protocol freezes these choices, and no score is shown w
 What the released evaluations do, beyond the tables of the papers (R21, R23, read for facts):
 
 - ``morelli2021``: objects are the 4-connected components of both masks. Touching cells count as
-  one on the true side; on the predicted side the line of the watershed keeps them apart.
+  one on the true side; on the predicted side the line of the watershed keeps them apart. A curve
+  without a knee is not foreseen in S3 or R21; the cutoff is then the one of highest F1, as R21
+  chooses elsewhere, and the record says so (`cutoff.choose`).
 - ``clissa2023``: the evaluation labels both masks, the true one and the post-processed one, by
   8-connected components. That joins predicted pieces which touch by a corner across the line that
   the watershed drew between them: with perfect masks of 70 simulated pictures (678 true objects)
@@ -42,7 +44,9 @@ from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.pixels import pixel_columns
 
 CUTOFFS: tuple[float, ...] = tuple(round(0.5 + 0.025 * i, 3) for i in range(20))
-"""0.5 to 0.975 in steps of 0.025 (S3)."""
+"""0.5 to 0.975 in steps of 0.025 (S3; R21 writes ``arange(0.5, 0.98, 0.025)``)."""
+WIDE_CUTOFFS: tuple[float, ...] = tuple(round(0.025 * i, 3) for i in range(2, 40))
+"""0.05 to 0.975 in the same steps: the best cutoff of a young network often lies below 0.5."""
 CELL_PX = 38.0
 """Width of the cells, in pixels, for which the sizes and distances of the protocols are made."""
 CELL_AREA = round(math.pi / 4 * CELL_PX**2)
@@ -71,7 +75,8 @@ class Protocol:
     ----------
     name, description, source : str
     threshold_rule : str
-        How the cutoff is chosen on validation pictures: "knee", "argmax", "max-mcc" or "fixed".
+        How the cutoff is chosen on validation pictures: "knee", "argmax", "max-mcc" or "fixed"; see
+        `cutoff.choose`.
     cutoffs : tuple of float
         The grid it is chosen from; a single number where it is fixed.
     postprocess : Postprocessing
@@ -239,7 +244,7 @@ def _objects(name: str, labels: NDArray[np.integer], connectivity: int | None) -
 _MORELLI = Protocol(
     name="morelli2021",
     description="Greedy one-to-one matching of bounding-box centres closer than 50 pixels; "
-    "cutoff at the knee of F1 on validation pictures.",
+    "cutoff at the knee of F1 on validation pictures, and where there is none at the highest F1.",
     source="S3; R21 evaluation_utils.py",
     threshold_rule="knee",
     cutoffs=CUTOFFS,
@@ -277,7 +282,7 @@ _RECOMMENDED = Protocol(
     "20 pixels, the mean radius of a cell; instances on both sides.",
     source="this project",
     threshold_rule="argmax",
-    cutoffs=CUTOFFS,
+    cutoffs=WIDE_CUTOFFS,
     postprocess=POSTPROCESS["recommended"],
     primary=Matching("iou", "hungarian-iou", 0.5),
     further=(Matching("distance", "hungarian-distance", 20.0),),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.runs.grid import Grid, Row
+from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.stats import LEVEL, RESAMPLES, permutations_for
 from cellcount_lib.tables.collect import Results
 from cellcount_lib.tables.compare import summary
@@ -86,9 +87,31 @@ def _main(
         values: dict[Any, Any] = found.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
         shown = _shown(row, values, metric) | {"rate": rates.get(row.label, "")}
+        if marks := [f"{n} {mark}" for mark, n in _doubtful(results, row.label).items() if n]:
+            shown["runs"] += f" ({', '.join(marks)})"
         rows.append((Cell(row.label, links), *(Cell(shown.get(name, "")) for name in header)))
     notes = tuple(_notes(grid, results, metric))
     return Table(grid.title, ("row", *header.values()), tuple(rows), notes)
+
+
+ON_AN_EDGE, WITHOUT_KNEE = "†", "‡"
+MARKS = {
+    ON_AN_EDGE: "runs whose cutoff is the lowest or the highest of its grid, a better one may lie "
+    "beyond",
+    WITHOUT_KNEE: "runs whose validation curve has no knee, the cutoff is that of its highest F1",
+}
+
+
+def _doubtful(results: Results, label: str | None = None) -> dict[str, int]:
+    """Count the runs with a cutoff that a reader should know more of, by mark."""
+    runs = results.runs
+    if "cutoff_edge" not in runs:  # collected before it was recorded
+        return {}
+    mine = runs if label is None else runs[runs["label"] == label]
+    return {
+        ON_AN_EDGE: int((mine["cutoff_edge"] != "").sum()),
+        WITHOUT_KNEE: int((mine["cutoff_rule"] == NO_KNEE).sum()),
+    }
 
 
 def _shown(row: Row, values: Mapping[str, Any], metric: str) -> dict[str, str]:
@@ -164,6 +187,7 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
         "5%), in these runs: what another seed would do, only the ± can show. Time is that of the "
         "training, or of everything where nothing is trained."
     )
+    notes += [f"{mark} {MARKS[mark]}." for mark, n in _doubtful(results).items() if n]
     machines = sorted(
         {str(g) or str(p) for g, p in zip(runs["gpu"], runs["processor"], strict=True)}
     )
@@ -256,6 +280,7 @@ def to_html(found: Sequence[Table]) -> str:
 
 _TEX = str.maketrans(
     {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "–": "--"}
+    | {ON_AN_EDGE: r"\dag{}", WITHOUT_KNEE: r"\ddag{}"}
 )
 
 

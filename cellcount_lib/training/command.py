@@ -89,17 +89,24 @@ def train_command(
         assert summary is not None
     else:
         typer.echo(f"{out} holds this training already, complete")
+    completed = summary["status"] == "completed"
+    if completed:
+        model = out / "model.safetensors"
+        typer.echo(f"use it: cellcount predict PICTURES --model {model} --out DIR")
     for line in describe(summary):
         typer.echo(line)
-    if summary["status"] != "completed":
+    if not completed:
         typer.echo(f"the training {summary['status']}: {summary['reason']}", err=True)
         raise typer.Exit(1)
-    typer.echo(f"use it: cellcount predict PICTURES --model {out / 'model.safetensors'} --out DIR")
 
 
 def describe(summary: dict) -> list[str]:
     """Return the lines that a person wants to see of ``training.json``."""
-    lines = [f"cutoff {summary['threshold']} chosen on validation pictures"]
+    seconds = summary["seconds"]
+    lines = [
+        f"{seconds['data']:.0f} s data, {seconds['training']:.0f} s training, "
+        f"{seconds['evaluation']:.0f} s evaluation"
+    ]
     if scores := summary["scores"]:
         lines.append(
             f"test pictures under {summary['protocol']}: F1 {scores['f1']:.3f}, precision "
@@ -108,9 +115,7 @@ def describe(summary: dict) -> list[str]:
         )
     else:
         lines.append("no test pictures: nothing was scored")
-    seconds = summary["seconds"]
-    lines.append(
-        f"{seconds['data']:.0f} s data, {seconds['training']:.0f} s training, "
-        f"{seconds['evaluation']:.0f} s evaluation"
-    )
-    return lines
+    choice = summary.get("choice", {})  # not in a summary from before it was kept
+    how = "; ".join(filter(None, [choice.get("rule"), choice.get("note")]))
+    chosen = f"cutoff {summary['threshold']} chosen on validation pictures"
+    return [*lines, f"{chosen} ({how})" if how else chosen]

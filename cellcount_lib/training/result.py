@@ -21,6 +21,7 @@ from cellcount_lib.inference.heatmaps import Kept, save_heatmaps
 from cellcount_lib.inference.model_file import MODEL, ModelInfo, save_model
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.plots import history_figure
+from cellcount_lib.scoring.cutoff import Choice
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.checkpoint import differences
 from cellcount_lib.training.data import Data
@@ -47,6 +48,8 @@ class Result:
     info : ModelInfo
     history : list of dict
         One row per epoch.
+    choice : Choice
+        Of the cutoff.
     cutoffs : DataFrame
         Validation scores by cutoff.
     images : DataFrame or None
@@ -67,6 +70,7 @@ class Result:
     model: SegmentationModel
     info: ModelInfo
     history: list[dict[str, float]]
+    choice: Choice
     cutoffs: "pd.DataFrame"
     images: "pd.DataFrame | None"
     scores: dict[str, float]
@@ -93,9 +97,9 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     )
     kept, labels = look(data.val_set)
     choice, curve = scaled.choose_cutoff(kept, labels)
-    missing = _not_predicted(curve)
-    reason = "; ".join(filter(None, [learn.stop_reason, missing]))
-    collapsed = bool(missing) or "loss became" in reason
+    blind = _finds_nothing(curve)
+    reason = "; ".join(filter(None, [learn.stop_reason, blind]))
+    collapsed = bool(blind) or "loss became" in reason
     status: Status = "collapsed" if collapsed else "completed"
     images, scores = None, {}
     test_kept: dict[str, Kept] = {}
@@ -120,6 +124,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         model=learn.model,
         info=info,
         history=learn.history.rows,
+        choice=choice,
         cutoffs=curve,
         images=images,
         scores=scores,
@@ -129,13 +134,13 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     )
 
 
-def _not_predicted(curve: "pd.DataFrame") -> str:
-    """Say what was predicted at no cutoff, if anything: objects, or pixels better than chance."""
-    if "n_pred" in curve:
-        nothing, what = int(curve["n_pred"].max()) == 0, "object"
-    else:
-        nothing, what = not (curve["mcc"] > 0).any(), "pixel"
-    return f"no {what} predicted on validation pictures" if nothing else ""
+def _finds_nothing(curve: "pd.DataFrame") -> str:
+    """Say what no cutoff of the grid finds, if anything: cells, or pixels better than chance.
+
+    At a low cutoff a network that answers the same everywhere "finds" the whole picture.
+    """
+    score, what = ("f1", "cell") if "f1" in curve else ("mcc", "pixel of a cell")
+    return "" if (curve[score] > 0).any() else f"no {what} found on validation pictures"
 
 
 def leave(out: Path, training: Training, result: Result) -> None:
@@ -155,6 +160,7 @@ def leave(out: Path, training: Training, result: Result) -> None:
         "protocol": result.info.protocol,
         "protocol_scale": result.info.protocol_scale,
         "threshold": result.info.threshold,
+        "choice": result.choice._asdict(),
         "scores": result.scores,
         "seconds": {k: round(v, 2) for k, v in result.seconds.items()},
         "settings": dict(result.info.training),

@@ -67,8 +67,8 @@ def away(base, name, *, dim=1, **change):
 def test_at_home_a_network_scores_what_its_run_scored(home):
     base, folder, result = home
     parts = full_size(f"folder:{base / 'discs'}", "smoke", protocol_scale=0.45)
-    rows, cutoff = apply(folder, parts, ScaledProtocol(protocol("recommended"), 0.45, 1))
-    assert cutoff == result.info.threshold
+    rows, choice = apply(folder, parts, ScaledProtocol(protocol("recommended"), 0.45, 1))
+    assert choice == result.choice
     pd.testing.assert_frame_equal(rows, result.images)
 
 
@@ -104,9 +104,10 @@ def test_the_cutoff_is_chosen_again_only_when_asked_and_home_is_looked_at_once(h
     asked = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise="size")
     assert score(asked, run=folder).cutoff == result.info.threshold
     known = json.loads(kept.read_text())
-    kept.write_text(json.dumps(known | {"cutoff": 0.9}))
+    other = {"choice": known["choice"] | {"cutoff": 0.9}}
+    kept.write_text(json.dumps(known | other))
     assert score(asked, run=folder).cutoff == 0.9, "what was kept is used"
-    kept.write_text(json.dumps(known | {"cutoff": 0.9, "of": "another run"}))
+    kept.write_text(json.dumps(known | other | {"of": "another run"}))
     assert score(asked, run=folder).cutoff == result.info.threshold, "but not of another run"
     again = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise="size+cutoff")
     assert score(again, run=folder).cutoff in protocol("recommended").cutoffs
@@ -119,7 +120,9 @@ def test_pictures_away_are_changed_as_by_hand_and_the_cutoff_is_theirs(home, see
     asked = Scoring("apply", dataset=name, profile="smoke", run="one", harmonise=steps)
     score(asked, run=folder)
     kept_home = folder / "home-recommended.json"
-    kept_home.write_text(json.dumps(json.loads(kept_home.read_text()) | {"cutoff": 0.97}))
+    home_said = json.loads(kept_home.read_text())
+    home_said["choice"]["cutoff"] = 0.97
+    kept_home.write_text(json.dumps(home_said))
     scored = score(asked, run=folder)
     kept_home.unlink()
     here, there = (

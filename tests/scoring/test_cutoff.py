@@ -7,10 +7,16 @@ import pytest
 from benchmarks.threshold import released_2021, released_2023, soft_cells
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring import sweeps
-from cellcount_lib.scoring.cutoff import choose
+from cellcount_lib.scoring.cutoff import NO_KNEE, choose
 from cellcount_lib.scoring.pixels import Confusion, confusion, pixel_scores
 from cellcount_lib.scoring.pooling import pooled
-from cellcount_lib.scoring.protocols import CUTOFFS, PIXEL_CUTOFFS, PROTOCOLS, protocol
+from cellcount_lib.scoring.protocols import (
+    CUTOFFS,
+    PIXEL_CUTOFFS,
+    PROTOCOLS,
+    WIDE_CUTOFFS,
+    protocol,
+)
 from cellcount_lib.scoring.sweeps import pool_cutoffs, sweep, sweep_pixels, sweep_rows
 
 SOME = (0.5, 0.7, 0.875, 0.95)
@@ -31,6 +37,8 @@ def test_cutoffs_are_those_of_the_paper():
     assert len(CUTOFFS) == len(np.arange(0.5, 0.98, 0.025)) == 20
     assert np.allclose(CUTOFFS, np.arange(0.5, 0.98, 0.025))
     assert (PIXEL_CUTOFFS[0], PIXEL_CUTOFFS[-1], len(PIXEL_CUTOFFS)) == (0.01, 0.99, 99)
+    assert (WIDE_CUTOFFS[0], WIDE_CUTOFFS[-1], len(WIDE_CUTOFFS)) == (0.05, 0.975, 38)
+    assert WIDE_CUTOFFS[-20:] == CUTOFFS
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -138,8 +146,8 @@ def curve_of(f1, **columns):
 
 
 def test_argmax_takes_the_lowest_of_equal_cutoffs():
-    assert choose(curve_of([0.1, 0.8, 0.7]), "argmax") == (0.525, "argmax", 0.8, "")
-    choice = choose(curve_of([0.1, 0.8, 0.8]), "argmax")
+    assert choose(curve_of([0.1, 0.8, 0.7]), "argmax") == (0.525, "argmax", 0.8, "", "")
+    choice = choose(curve_of([0.1, 0.8, 0.8, 0.7]), "argmax")
     assert choice[:3] == (0.525, "argmax", 0.8)
     assert choice.note == "the lowest of 2 equal cutoffs"
     assert type(choice.cutoff) is float  # not NumPy's, which would compare in another precision
@@ -153,32 +161,91 @@ def test_knee_is_where_the_curve_bends_most():
         f1 = 0.8 - 0.3 * unit**power
         farthest = x[np.argmax((1 - unit**power) + unit)]
         choice = choose(curve_of(f1), "knee")
-        assert (choice.cutoff, choice.rule, choice.note) == (farthest, "knee", "")
+        assert (choice.cutoff, choice.rule, choice.edge, choice.note) == (farthest, "knee", "", "")
         assert choice.value == f1[CUTOFFS.index(choice.cutoff)]
         assert choice.cutoff > choose(curve_of(f1), "argmax").cutoff  # S3, Fig. 5
 
 
+FALLS_AT_ONCE = (0.6 * np.exp(-np.arange(20) / 1.2)).tolist()
+
+
 @pytest.mark.parametrize(
-    "f1", [[0.7] * 20, [0.0] * 20, (1 - np.array(CUTOFFS)).tolist(), [0.5], [0.6, 0.4]]
+    "f1",
+    [
+        [0.7] * 20,
+        [0.0] * 20,
+        (1 - np.array(CUTOFFS)).tolist(),
+        [0.5],
+        [0.6, 0.4],
+        FALLS_AT_ONCE,
+        [0.5, 0.1, *[0.0] * 18],
+        [0.5, 0.2, 0.1, 0.05, *[0.0] * 8, 0.04, *[0.0] * 7],  # a bump on the way down
+    ],
 )
 def test_without_a_knee_argmax_is_taken_and_said(f1):
     choice = choose(curve_of(f1), "knee")
-    assert choice.cutoff == 0.5
-    assert choice.rule == "argmax"
-    assert choice.note.startswith("no knee in this curve: argmax instead")
+    assert (choice.cutoff, choice.rule, choice.value) == (0.5, NO_KNEE, f1[0])
+    assert choice.edge == ("lowest" if len(f1) > 1 else "")
+
+
+def test_kneedle_alone_puts_the_knee_of_a_curve_that_ends_at_0_where_nothing_is_left():
+    """The case in which runs scored 0: the last cutoff is a local maximum of Kneedle's curve."""
+    from kneed import KneeLocator
+
+    bend = [0.8, 0.8, 0.79, 0.79, 0.78, 0.78, 0.77, 0.76, 0.74, 0.7, 0.3, 0.1, *[0.0] * 8]
+    for f1, cutoff in ((FALLS_AT_ONCE, 0.5), (bend, CUTOFFS[9])):
+        alone = KneeLocator(CUTOFFS, f1, curve="concave", direction="decreasing").knee
+        assert alone == CUTOFFS[-1]
+        choice = choose(curve_of(f1), "knee")
+        assert choice.cutoff == cutoff
+        assert choice.value > 0.5
+    # the bend is there, and is found: farthest above the line from top left to bottom right
+    x, y = (np.array(v) - min(v) for v in (CUTOFFS, bend))
+    assert np.argmax(x / x.max() + y / y.max()) == 9
+    assert choice.rule == "knee"
+
+
+def test_kneedles_own_answer_stands_wherever_it_lies_above_the_line():
+    from kneed import KneeLocator
+
+    same = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        f1 = np.sort(rng.random(20))[::-1] ** rng.uniform(0.2, 3) + 0.02 * rng.random(20)
+        alone = KneeLocator(CUTOFFS, f1, curve="concave", direction="decreasing").knee
+        choice = choose(curve_of(f1), "knee")
+        if alone is None:
+            assert choice.rule == NO_KNEE
+            continue
+        at = CUTOFFS.index(alone)
+        height = (f1[at] - f1.min()) / np.ptp(f1)
+        if height > (19 - at) / 19:
+            assert (choice.cutoff, choice.rule) == (alone, "knee")
+            same += 1
+    assert 10 < same < 60
+
+
+@pytest.mark.parametrize(
+    ("f1", "edge"),
+    [([0.9, 0.8, 0.7], "lowest"), ([0.1, 0.2, 0.3], "highest"), ([0.1, 0.3, 0.2], "")],
+)
+def test_a_choice_on_an_edge_of_the_grid_is_marked(f1, edge):
+    for score, rule in (("f1", "argmax"), ("mcc", "max-mcc")):
+        choice = choose(curve_of(f1).assign(**{score: f1}), rule)
+        assert choice.edge == edge
+        note = f"the {edge} of its grid: a better one may lie beyond" if edge else ""
+        assert choice.note == note
+    assert choose(curve_of([0.1, 0.2, 0.3]), "knee").edge == "highest"
 
 
 def test_max_mcc_looks_at_mcc():
     curve = curve_of([0.9, 0.8, 0.7], mcc=[-0.1, 0.3, 0.2])
-    assert choose(curve, "max-mcc") == (0.525, "max-mcc", 0.3, "")
+    assert choose(curve, "max-mcc") == (0.525, "max-mcc", 0.3, "", "")
 
 
 def test_fixed_cutoff():
     curve = curve_of([0.9, 0.8, 0.7])
-    assert choose(curve, 0.55) == (0.55, "fixed", 0.7, "")
-    assert choose(curve[1:2], "fixed") == (0.525, "fixed", 0.8, "")
-    with pytest.raises(InputError, match=r"one of the cutoffs \[0.5, 0.525, 0.55\], found 0.6"):
-        choose(curve, 0.6)
+    assert choose(curve[1:2], "fixed") == (0.525, "fixed", 0.8, "", "")
     with pytest.raises(InputError, match="a single cutoff"):
         choose(curve, "fixed")
 
@@ -186,7 +253,7 @@ def test_fixed_cutoff():
 def test_bad_curves():
     with pytest.raises(InputError, match="did you mean 'knee'"):
         choose(curve_of([0.1]), "kneed")
-    with pytest.raises(InputError, match=r"'mcc', as threshold\.sweep_pixels"):
+    with pytest.raises(InputError, match=r"'mcc', as sweeps\.sweep_pixels"):
         choose(curve_of([0.1]), "max-mcc")
     with pytest.raises(InputError, match="rising"):
         choose(curve_of([0.1, 0.2])[::-1], "argmax")

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.quick_project import make_project
 from cellcount_lib.errors import DataError
 from cellcount_lib.runs.grid import NETWORK, Grid, Row, Run
+from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.tables.collect import (
     lean,
@@ -22,7 +23,7 @@ from cellcount_lib.tables.collect import (
     to_csv,
     write_results,
 )
-from cellcount_lib.tables.render import tables
+from cellcount_lib.tables.render import tables, to_latex
 from tests.command import cellcount
 from tests.tables.made_results import GOOD, images, results
 
@@ -220,6 +221,21 @@ def test_learning_rates_have_a_column_where_they_differ():
     assert column(1e-3, 1e-3, 1e-3, 1e-3, np.nan) is None
     assert column(1e-3, 1e-3, 2e-3, 2e-3, np.nan) == ["0.001", "0.002", ""]
     assert column(0.00013, 0.0051, 1e-3, 1e-3, np.nan) == ["0.00013 to 0.0051", "0.001", ""]
+
+
+def test_a_cutoff_on_an_edge_and_a_curve_without_knee_are_marked():
+    runs = (Run(NETWORK, {"profile": "smoke"}),) * 3
+    grid = Grid("g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in "ab"))
+    made = results(a=[GOOD] * 3, b=[GOOD] * 3)
+    plain = tables(grid, made)
+    made.runs["cutoff_edge"] = ["lowest", "", "highest", "", "", ""]
+    made.runs["cutoff_rule"] = ["argmax", "argmax", NO_KNEE, "knee", "knee", "knee"]
+    (marked,) = tables(grid, made)
+    column = marked.header.index("runs")
+    assert [row[column].text for row in marked.rows] == ["3 (2 †, 1 ‡)", "3"]
+    assert [row[column].text for row in plain[0].rows] == ["3", "3"]
+    assert [n[0] for n in marked.notes if n not in plain[0].notes] == ["†", "‡"]
+    assert r"3 (2 \dag{}, 1 \ddag{})" in to_latex([marked])
 
 
 def test_columns_of_published_values_are_there_where_there_are_any():

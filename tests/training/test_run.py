@@ -22,6 +22,7 @@ from cellcount_lib.models import build
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training import spec
+from cellcount_lib.training.command import describe
 from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
@@ -67,6 +68,13 @@ def test_a_finished_folder_holds_everything(done):
     curve = pd.read_csv(out / "cutoffs.csv")
     best = curve.loc[curve["f1"].idxmax(), "f1"]
     assert curve.set_index("cutoff").loc[result.info.threshold, "f1"] == best
+    assert summary["choice"] == result.choice._asdict()
+    assert result.choice[:3] == (result.info.threshold, "argmax", best)
+    edge = result.choice._replace(edge="lowest", note="the lowest of its grid")
+    for told, ends in ((summary, "(argmax"), (summary | {"choice": edge._asdict()}, "grid)")):
+        last = describe(told)[-1]
+        assert last.startswith(f"cutoff {result.info.threshold} chosen on validation pictures")
+        assert ends in last
     assert len(pd.read_csv(out / "images.csv")) == 2
     assert (out / "history.png").read_bytes().startswith(b"\x89PNG")
     assert not [p for p in out.iterdir() if p.name.startswith(".")]
@@ -160,7 +168,7 @@ def test_a_network_that_finds_nothing_is_a_collapse(discs, tmp_path):
     asked = training(discs, init=str(tmp_path / "dead.safetensors"), epochs=1, steps=1)
     result = train(asked, show=False, jobs=1)
     assert result.status == "collapsed"
-    assert result.reason == "no object predicted on validation pictures"
+    assert result.reason == "no cell found on validation pictures"
     assert result.scores["tp"] == 0
     assert result.scores["fn"] == 10
     assert result.history[0]["found"] == 0
@@ -216,6 +224,7 @@ def test_the_command_killed_at_a_random_moment_goes_on(discs, nursery, tmp_path)
         ended = nursery.run(COMMAND, *command, tmp_path / name)
         assert ended.returncode == 0, ended.stderr
         assert "F1 1.000" in ended.stdout or "F1 0.9" in ended.stdout
+        assert ended.stdout.splitlines()[-1].startswith("cutoff 0.")
     whole = weights(tmp_path / "whole")
     for key, tensor in weights(tmp_path / "cut").items():
         assert torch.equal(tensor, whole[key]), key
