@@ -16,19 +16,12 @@ from cellcount_lib.scoring.detection import ratio
 
 
 class Confusion(NamedTuple):
-    """Numbers of pixels. `Confusion.total` pools images (`+` of tuples would join them)."""
+    """Numbers of pixels."""
 
     tp: int
     fp: int
     fn: int
     tn: int
-
-    @classmethod
-    def total(cls, images: "list[Confusion]") -> "Confusion":
-        """Pool images: the sum of their pixels, so that scores are taken once over all pixels."""
-        if not images:
-            raise InputError("images: expected at least one confusion table, found none")
-        return cls(*(sum(column) for column in zip(*images, strict=True)))
 
 
 class PixelScores(NamedTuple):

@@ -1,10 +1,10 @@
-"""Average precision and panoptic quality by hand and by their definitions."""
+"""Average precision and panoptic quality of pictures, by hand and by their definitions."""
 
 import numpy as np
 import pytest
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.scoring.instances import IOU_THRESHOLDS, average_precision, panoptic_quality
+from cellcount_lib.scoring.instances import IOU_THRESHOLDS, instance_columns
 
 
 def strip(*runs):
@@ -46,10 +46,7 @@ def test_average_precision_by_hand():
     # above 0.5; so 8 thresholds with TP 1, FP 1, FN 1 and two with TP 0
     true = strip((1, 10), (0, 2), (2, 2))
     pred = strip((1, 9), (0, 3), (2, 1), (0, 1))
-    found = average_precision([(true, pred)])
-    assert found.ap == pytest.approx(8 / 10 / 3)
-    assert found.at[7] == pytest.approx(1 / 3)
-    assert found.at[8] == 0
+    assert instance_columns(true, pred)["ap"] == pytest.approx(8 / 10 / 3)
 
 
 def test_average_precision_equals_its_definition_on_random_labels():
@@ -57,58 +54,29 @@ def test_average_precision_equals_its_definition_on_random_labels():
     pairs = [(a := random_labels(rng), np.where(rng.random(a.shape) < 0.1, 0, a)) for _ in range(9)]
     pairs += [(random_labels(rng), random_labels(rng)) for _ in range(9)]
     expected = [ap_by_definition(*pair) for pair in pairs]
-    found = average_precision(pairs)
-    assert found.per_image == pytest.approx(expected)
-    assert found.ap == pytest.approx(np.mean(expected))
-    assert 0 < found.ap < 1
+    assert [instance_columns(*pair)["ap"] for pair in pairs] == pytest.approx(expected)
+    assert 0 < np.mean(expected) < 1
 
 
-def test_average_precision_weighs_images_alike():
-    many = strip(*((i + 1, 1) for i in range(9)))
-    one = strip((1, 9))
-    assert average_precision([(many, many), (one, None)]).ap == 0.5
-
-
-def test_panoptic_quality_by_hand():
+def test_ious_of_matched_objects_are_added_up():
     # IoU 3/4 and 1 match, the third object is missed, one prediction is invented
     true = strip((1, 4), (2, 2), (3, 2), (0, 2))
     pred = strip((1, 3), (0, 1), (2, 2), (0, 2), (3, 2))
-    found = panoptic_quality([(true, pred)])
-    assert (found.tp, found.fp, found.fn) == (2, 1, 1)
-    assert found.sq == pytest.approx((0.75 + 1) / 2)
-    assert found.rq == pytest.approx(2 / 3)
-    # Kirillov et al., Eq. 1: sum of IoU over |TP| + |FP|/2 + |FN|/2
-    assert found.pq == pytest.approx((0.75 + 1) / (2 + 0.5 + 0.5))
-
-
-def test_panoptic_quality_pools_images():
-    one, two = strip((1, 4)), strip((1, 1), (2, 1), (3, 1), (4, 1))
-    found = panoptic_quality([(one, one), (two, None)])
-    assert found == (pytest.approx(1 / 3), 1.0, pytest.approx(1 / 3), 1, 0, 4)
+    assert instance_columns(true, pred)["iou_sum"] == 0.75 + 1
 
 
 @pytest.mark.parametrize(
-    ("n_true", "n_pred", "expected"), [(0, 0, 1), (0, 2, 0), (2, 0, 0), (2, 2, 1)]
+    ("n_true", "n_pred", "ap", "iou_sum"), [(0, 0, 1, 0), (0, 2, 0, 0), (2, 0, 0, 0), (2, 2, 1, 2)]
 )
-def test_contract_of_segmentation(n_true, n_pred, expected):
+def test_contract_of_segmentation(n_true, n_pred, ap, iou_sum):
     some, none = strip((1, 3), (2, 3)), strip((0, 6))
-    pair = (some if n_true else none, some if n_pred else none)
-    assert average_precision([pair]).ap == expected
-    assert panoptic_quality([pair])[:3] == (expected,) * 3
-    if n_pred == 0:  # a missing prediction is one of no object
-        assert average_precision([(pair[0], None)]).ap == expected
-        assert panoptic_quality([(pair[0], None)])[:3] == (expected,) * 3
+    columns = instance_columns(some if n_true else none, some if n_pred else none)
+    assert (columns["ap"], columns["iou_sum"]) == (ap, iou_sum)
 
 
 def test_bad_segmentation_input():
     labels = strip((1, 3))
-    for metric in (average_precision, panoptic_quality):
-        with pytest.raises(InputError, match="at least one image"):
-            metric([])
-        with pytest.raises(InputError, match="same height and width"):
-            metric([(labels, strip((1, 4)))])
-        with pytest.raises(InputError, match="boolean mask"):
-            metric([(labels > 0, None)])
-    for thresholds in ((), (0.4,), (1.0,), [[0.5]]):
-        with pytest.raises(InputError, match="thresholds"):
-            average_precision([(labels, labels)], thresholds=thresholds)
+    with pytest.raises(InputError, match="same height and width"):
+        instance_columns(labels, strip((1, 4)))
+    with pytest.raises(InputError, match="boolean mask"):
+        instance_columns(labels > 0, labels)

@@ -49,11 +49,10 @@ def test_contract_of_pixels(table, expected):
     assert pixel_scores(table) == pytest.approx(expected)
 
 
-def test_missing_mask_and_pooling():
+def test_a_missing_mask():
     true = np.array([[True, True, False, False]])
     assert confusion(true, None) == (0, 0, 2, 2)
     assert confusion(true, np.array([[1, 0, 0, 2]])) == (1, 1, 1, 1)  # > 0 is foreground
-    assert Confusion.total([confusion(true, true), confusion(true, None)]) == (2, 0, 2, 4)
 
 
 def test_published_fcn_transfer_is_consistent():
@@ -82,5 +81,3 @@ def test_bad_pixel_input():
         pixel_scores(Confusion(0, 0, 0, 0))
     with pytest.raises(InputError, match="counts >= 0"):
         pixel_scores(Confusion(-1, 0, 0, 3))
-    with pytest.raises(InputError, match="at least one confusion"):
-        Confusion.total([])

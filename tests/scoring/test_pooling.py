@@ -4,12 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellcount_lib.scoring.instances import (
-    INSTANCES,
-    average_precision,
-    instance_columns,
-    panoptic_quality,
-)
+from cellcount_lib.scoring.instances import INSTANCES, instance_columns
 from cellcount_lib.scoring.pixels import PIXELS, Confusion, pixel_columns, pixel_scores
 from cellcount_lib.scoring.pooling import FURTHER_SCORES, pooled, statistic
 from cellcount_lib.scoring.protocols import protocol
@@ -48,8 +43,16 @@ def test_pooled_pixels_are_those_of_all_pictures_together():
 
 def test_pooled_instances_are_those_of_all_pictures_together():
     scores = pooled(rows("instances"))
-    assert scores["pq"] == pytest.approx(panoptic_quality(PAIRS).pq)
-    assert scores["ap"] == pytest.approx(average_precision(PAIRS).ap)
+    # Kirillov et al., Eq. 1: the sum of IoU over TP + FP/2 + FN/2. Of the third object, CUT has a
+    # piece of more than half; MERGED has the first two as one, with an IoU of exactly half.
+    piece = np.count_nonzero(CUT == 3) / np.count_nonzero(TRUE == 3)
+    assert 0.5 < piece < 1
+    overlap = (2 + piece) + 1 + 3  # pictures with CUT, MERGED and TRUE
+    tp, fp, fn = 3 + 1 + 3, 1 + 1 + 0 + 4, 0 + 2 + 0 + 3
+    assert scores["pq"] == pytest.approx(overlap / (tp + fp / 2 + fn / 2))
+    # the mean over pictures: MERGED has one match of four objects, the last two have none
+    ap = [1 / 4, instance_columns(TRUE, CUT)["ap"], 1, 0, 0]
+    assert scores["ap"] == pytest.approx(np.mean(ap))
     true = 4 * 3
     assert scores["merges"] == pytest.approx(100 * 1 / true)
     assert scores["splits"] == pytest.approx(100 * 1 / true)
