@@ -71,6 +71,12 @@ def test_a_notebook_alone_is_enough(record, tmp_path):
     path = tmp_path / "n.ipynb"
     path.write_text(json.dumps(notebook))
     assert as_json(read_record(path)) == as_json(record)
+    # a cell that was executed again shows the last record
+    earlier = json.loads(json.dumps(output).replace("completed", "collapsed"))
+    notebook["cells"].insert(0, {"outputs": [earlier]})
+    notebook["cells"].append({"outputs": [{"output_type": "stream", "text": "end"}]})
+    path.write_text(json.dumps(notebook))
+    assert as_json(read_record(path)) == as_json(record)
     path.write_text(json.dumps({"cells": []}))
     with pytest.raises(DataError, match="found none in it"):
         read_record(path)

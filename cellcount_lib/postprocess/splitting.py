@@ -107,7 +107,8 @@ def _split(
         # a pixel of margin holds the background nearest to the object
         window = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
         mask = objects[window] == label
-        ground = np.where(mask, ground_of(window, mask), -depth - 1)  # lowest outside of the mask
+        ground = ground_of(window, mask)
+        ground = np.where(mask, ground, ground.min())  # no peak is outside
         domes = reconstruction(ground - depth, ground)
         markers = components(mask & local_maxima(domes).astype(bool), 2)
         if markers.max() > 1:

@@ -406,6 +406,33 @@ def test_more_bytes_than_the_dataset_can_have_are_not_taken(get, tmp_path):
         assert not get.part.exists() if length else 0 < get.part.stat().st_size <= 1_000_000
 
 
+@pytest.mark.parametrize("length", [True, False])
+def test_a_file_may_have_as_many_bytes_as_are_allowed_and_not_one_more(tmp_path, length):
+    target = tmp_path / "tiny.zip"
+    common = [lambda line: None, False, transfer.Patience(attempts=1)]
+    with Server({"/tiny.zip": Resource(ARCHIVE, length=length)}) as server:
+        urls = [f"{server.url}/tiny.zip"]
+        with pytest.raises(DataError, match=f"{len(ARCHIVE) - 1:,} bytes"):
+            transfer.fetch(urls, target, len(ARCHIVE) - 1, *common)
+        assert not target.exists()
+        transfer.fetch(urls, target, len(ARCHIVE), *common)
+    assert target.read_bytes() == ARCHIVE
+
+
+def test_the_bytes_are_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypatch):
+    target, synced = tmp_path / "tiny.zip", []
+
+    def fsync(number):
+        assert not target.exists()
+        synced.append(os.fstat(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Server({"/tiny.zip": Resource(ARCHIVE)}) as server:
+        common = [lambda line: None, False, transfer.Patience(attempts=1)]
+        transfer.fetch([f"{server.url}/tiny.zip"], target, len(ARCHIVE), *common)
+    assert [(s.st_ino, s.st_size) for s in synced] == [(target.stat().st_ino, len(ARCHIVE))]
+
+
 # --- no published checksum -----------------------------------------------------------------------
 
 

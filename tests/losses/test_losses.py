@@ -396,6 +396,17 @@ def test_extreme_logits_are_finite(name, dtype, foreground, z):
         assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("over", ["image", "batch"])
+def test_the_slope_of_focal_tversky_is_finite_where_the_prediction_is_perfect(over):
+    # below gamma = 1 that of the power is not
+    target = torch.zeros(2, 1, 4, 4)
+    target[0, 0, :2] = 1
+    logits = (2 * target - 1) * 1000
+    logits.requires_grad_()
+    build("focal-tversky", gamma=0.75, over=over)(logits, target).backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_counts_in_single(name, dtype):

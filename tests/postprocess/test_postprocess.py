@@ -216,6 +216,13 @@ def test_small_pictures_full_of_cells_are_seen_whole():
     )
 
 
+def test_the_narrowest_filter_sees_the_background_on_every_side():
+    mask = np.pad(np.ones((20, 30), bool), 20)  # its plateau: 2 x 12 pixels in the middle
+    for below, found in ((24, 1), (25, 0)):
+        narrow = told("morelli2021", spread=1, footprint=9, marker_below=below)
+        assert postprocess(mask, narrow).max() == plain(mask, narrow).max() == found
+
+
 def test_every_256th_object_is_lost_by_the_historical_rule():
     mask = np.zeros((50 * 20, 50 * 15), bool)
     for y in range(5, mask.shape[0], 50):

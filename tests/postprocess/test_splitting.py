@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cellcount_lib.postprocess.splitting import Necks, distance_inside
+from cellcount_lib.postprocess.splitting import Necks, Peaks, distance_inside
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -32,6 +32,15 @@ def test_a_neck_splits_by_its_depth():
     for w in range(2, 10):
         pieces = Necks(3).split(joined(w), below=1).max()
         assert (pieces > 1) == (10 - w > 3), w
+
+
+def test_peaks_are_told_by_their_height_over_the_pass_at_any_level():
+    one = np.pad(np.ones((3, 7), np.int32), 2)
+    heatmap = np.pad([[0.5, 0.9, 0.5, 0.61, 0.6, 0.69, 0.6]] * 3, 2)  # the last stands out by 0.09
+    for level in (0, -0.6, -5, 5):
+        pieces = Peaks(0.1).split(one, below=1, heatmap=heatmap + level)
+        assert pieces[3, 2:9].tolist() in ([1, 1, 1, 2, 2, 2, 2], [1, 1, 2, 2, 2, 2, 2]), level
+        np.testing.assert_array_equal(Peaks(0.5).split(one, below=1, heatmap=heatmap + level), one)
 
 
 def test_small_pieces_go_back_to_their_neighbour():

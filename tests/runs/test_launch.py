@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from benchmarks.quick_project import GRID, make_project
 from cellcount_lib.data.folder import write_simulated
 from cellcount_lib.errors import InputError
 from cellcount_lib.machine import cores
-from cellcount_lib.records import read_record
+from cellcount_lib.records import read_record, write_record
 from cellcount_lib.runs.execute import Job, check_parameters, execute, reason, take_threads
 from cellcount_lib.runs.grid import load_grid
 from tests.command import cellcount
@@ -178,6 +179,7 @@ def test_stale_runs_say_why_and_wait_for_refresh(place):
     assert place.threads() == ["5", "5"], "as many as the reader asks for"
 
 
+@pytest.mark.timeout(600)
 def test_killed_in_every_way_it_leaves_no_process_and_goes_on(place):
     """One run is killed as it sweeps heatmaps in parallel, one between its record and its end."""
 
@@ -197,7 +199,7 @@ def test_killed_in_every_way_it_leaves_no_process_and_goes_on(place):
             cwd=ROOT,
             start_new_session=True,
         )
-        assert wait_until(lambda: place.executions() and sweeping())
+        assert wait_until(lambda: place.executions() and sweeping(), 120)
         kill(process.pid, number)
         process.wait(15)
         assert wait_until(lambda: not place.processes(), 10), (number, place.processes())
@@ -208,6 +210,21 @@ def test_killed_in_every_way_it_leaves_no_process_and_goes_on(place):
     assert "2 runs: 2 done" in ended.stdout
     assert sorted(place.executions().values()) == [1, 1], "what left a record is not done again"
     assert len([*place.runs.glob("smoke/*/record.json")]) == 2
+
+
+def test_a_record_left_from_before_is_not_the_runs(place, monkeypatch):
+    chapter = place.project / "chapters" / "03_one_experiment.ipynb"
+    monkeypatch.setenv("CELLCOUNT_PROJECT", str(place.project))
+    monkeypatch.setattr("cellcount_lib.runs.execute._papermill", lambda job: None)
+    run = load_grid("quick", profile="smoke").runs[0]
+    job = Job(chapter, run.parameters, place.runs / "x", {})
+    failed = execute(job)
+    assert (
+        failed.reason
+        == f"DataError: 03_one_experiment.ipynb ended without leaving {job.folder / 'record.json'}"
+    )
+    write_record(job.folder, replace(failed, status="completed", reason=""))
+    assert execute(job).status == "failed"
 
 
 def test_parameters_that_a_chapter_lacks_are_refused(place, monkeypatch):

@@ -134,6 +134,16 @@ def test_turning_the_image_turns_the_map():
     assert np.array_equal(weight_map(labels[::-1].T), weight_map(labels)[::-1].T)
 
 
+def test_windows_reach_as_far_to_all_sides():
+    sigma, labels = 1.16, np.zeros((15, 15), np.int32)
+    labels[7, 6], labels[7, 8] = 1, 2  # between them the sum is above the clip
+    labels[7, 13] = 3  # adds 1.5e-6 there, from the last pixel of its window
+    assert window_radius(3, sigma) == 6
+    middle = [weight_map(np.rot90(labels, turns), sigma=sigma)[7, 7] for turns in range(4)]
+    assert len(set(middle)) == 1
+    assert middle[0] > weight_map(labels * (labels < 3), sigma=sigma)[7, 7]
+
+
 def test_window_radius_keeps_its_promise():
     for count in (1, 20, 1000):
         radius = window_radius(count, 25.0)

@@ -206,9 +206,7 @@ def _receive(
         desc=part.stem,
         disable=None if progress is None else not progress,
     )
-    with bar, part.open("r+b" if offset else "wb") as file:
-        file.seek(offset)
-        file.truncate()
+    with bar, part.open("ab" if offset else "wb") as file:
         _state(part).write_text(json.dumps(asdict(seen)), encoding="utf-8")
         for chunk in answer.iter_content(CHUNK):
             if file.tell() + len(chunk) > limit:
