@@ -46,27 +46,17 @@ class Sized:
 
 @dataclass(frozen=True)
 class Cleaning(Sized):
-    """What happens to a mask and its objects, however touching cells are told apart.
+    """What happens to a mask and its objects, however touching cells are told apart."""
 
-    Attributes
-    ----------
-    smooth_radius : int
-        Opening, then closing with a disk of this radius; 0 leaves the outline as it is.
-    holes_below : int
-        4-connected background regions with fewer pixels are filled.
-    objects_below : int
-        Objects with fewer pixels are dropped (before splitting).
-    pieces_below : int
-        Pieces of a split object with fewer pixels are dropped (`Plateaus`), or joined to their
-        neighbour (`Necks`, `Peaks`).
-    connectivity : int
-        1: pixels that share an edge are connected; 2: those that share a corner, too.
-    """
-
+    # opening, then closing with a disk of this radius; 0 leaves the outline as it is
     smooth_radius: int = field(default=0, metadata=LENGTH)
+    # 4-connected background regions with fewer pixels are filled
     holes_below: int = field(default=0, metadata=AREA)
+    # objects with fewer pixels are dropped (before splitting)
     objects_below: int = field(default=0, metadata=AREA)
+    # smaller pieces are dropped (`Plateaus`), or joined to their neighbour (`Necks`, `Peaks`)
     pieces_below: int = field(default=0, metadata=AREA)
+    # 1: pixels that share an edge are connected; 2: those that share a corner, too
     connectivity: int = field(default=1, metadata=CONNECTIVITY)
 
     def components(self, mask: Mask) -> Labels:

@@ -45,28 +45,16 @@ from cellcount_lib.postprocess.splitting import distance_inside
 
 @dataclass(frozen=True)
 class Plateaus(Way):
-    """Split at plateaus of the distance map after a maximum filter, as both studies did.
+    """Split at plateaus of the distance map after a maximum filter, as both studies did."""
 
-    Attributes
-    ----------
-    spread, footprint : int
-        Width of the maximum filter, and of the window in which a plateau must be highest.
-    marker_below : int
-        Markers with fewer (edge-connected) pixels are dropped.
-    marker_connectivity : int
-        Of the pixels of a marker.
-    flat_is_empty : bool
-        Where every pixel of all objects is plateau, keep only those that an opening removes.
-    eight_bit : bool
-        Lose every 256th piece.
-    """
-
-    spread: int = field(default=30, metadata=WINDOW)
-    footprint: int = field(default=40, metadata=WINDOW)
+    spread: int = field(default=30, metadata=WINDOW)  # width of the maximum filter
+    footprint: int = field(default=40, metadata=WINDOW)  # in which a plateau must be highest
+    # markers with fewer (edge-connected) pixels are dropped
     marker_below: int = field(default=25, metadata=AREA)
     marker_connectivity: int = field(default=1, metadata=CONNECTIVITY)
+    # where every pixel of all objects is plateau, keep only those that an opening removes
     flat_is_empty: bool = False
-    eight_bit: bool = True
+    eight_bit: bool = True  # lose every 256th piece
 
     def split(self, objects: Labels, below: int = 0, heatmap: Heatmap | None = None) -> Labels:
         """Drop small pieces, and objects without marker."""
@@ -91,12 +79,8 @@ class Plateaus(Way):
     def markers(self, distance: NDArray[np.float64], mask: Mask) -> Labels:
         """Mark the plateaus that a maximum filter makes of the peaks of the distance map.
 
-        Parameters
-        ----------
-        distance : ndarray of float64, shape (H, W)
-            Of the whole picture, or of a window `spread` pixels larger than its objects on each
-            side: the lowest value of the spread map is never a plateau, and must be in view.
-        mask : ndarray of bool, shape (H, W)
+        The map is that of the whole picture, or of a window `spread` pixels larger than its objects
+        on each side: the lowest value of the spread map is never a plateau, and must be in view.
         """
         high = ndimage.maximum_filter(distance, size=self.spread, mode="constant")
         inside = np.where(mask, high, 0.0)

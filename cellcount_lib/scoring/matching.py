@@ -101,25 +101,21 @@ def match(
     return Matches(tp, fp, fn, true_ids.size, pred_ids.size, pairs)
 
 
-def splits_and_merges(
-    true: NDArray[np.integer], pred: NDArray[np.integer], *, share: float = 0.5
-) -> SplitsMerges:
+def splits_and_merges(true: NDArray[np.integer], pred: NDArray[np.integer]) -> SplitsMerges:
     """Count true objects cut into several predictions, and predictions that hold several objects.
 
-    A prediction is a piece of the true object that holds more than `share` of the prediction's
-    pixels; a true object with n > 1 pieces counts n - 1 splits. A prediction that holds more than
-    `share` of each of n > 1 true objects counts n - 1 merges.
+    A prediction is a piece of the true object that holds more than half of the prediction's pixels;
+    a true object with n > 1 pieces counts n - 1 splits. A prediction that holds more than half of
+    each of n > 1 true objects counts n - 1 merges.
 
     Examples
     --------
     >>> splits_and_merges(np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]]))
     SplitsMerges(splits=1, merges=0)
     """
-    if not 0 <= share < 1:
-        raise InputError(f"share: expected a number in [0, 1), found {share!r}")
     c = contingency(true, pred)
-    pieces = (c.table > share * c.pred_areas[None, :]).sum(axis=1)
-    held = (c.table > share * c.true_areas[:, None]).sum(axis=0)
+    pieces = (c.table > c.pred_areas[None, :] / 2).sum(axis=1)
+    held = (c.table > c.true_areas[:, None] / 2).sum(axis=0)
     return SplitsMerges(int(np.maximum(pieces - 1, 0).sum()), int(np.maximum(held - 1, 0).sum()))
 
 

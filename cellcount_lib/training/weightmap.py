@@ -43,21 +43,9 @@ def weight_map(
     `cell_weight`. One object alone never lifts the background above 1; it takes two.
 
     An object's contribution is computed inside a window around it only, chosen so that the result
-    equals the definition on the whole image to 1e-5.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (H, W)
-        0 is background; every object one positive number, gaps allowed. Objects that touch stay
-        apart because their numbers differ; an object may consist of several pieces.
-    sigma : float
-        Reach in pixels, the mean radius of a cell (25 in S3).
-    cell_weight : float
-        Weight of the pixels of objects (1.5 in S0 and R21).
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W)
+    equals the definition on the whole image to 1e-5. Objects that touch stay apart because their
+    numbers differ; an object may consist of several pieces. `sigma` is the mean radius of a cell in
+    pixels (25 in S3); the weight of cells is that of S0 and R21.
 
     References
     ----------
@@ -89,27 +77,21 @@ def weight_map(
     return np.where(labels > 0, np.float32(cell_weight), np.maximum(total, np.float32(1)))
 
 
-def weight_map_2021(
-    labels: NDArray[np.integer], *, sigma: float = 25.0, cell_weight: float = 1.5
-) -> NDArray[np.float32]:
+def weight_map_2021(labels: NDArray[np.integer], *, sigma: float = 25.0) -> NDArray[np.float32]:
     """Historical: the weight map as R21 stored it, for the chapter that compares the two.
 
     Differs from `weight_map` in two ways. Only background within a 100x100 square around a cell
     pixel is weighted. The map is divided by `R21_MAXIMUM` and cut to 8 bits, so it comes in 255
     steps of 0.015 and all weights are smaller by the same factor 3.8; larger ones saturate here
     (R21 stops at them). The small objects and holes that R21 removes first are left as they are.
-
-    Returns
-    -------
-    ndarray of float32, shape (H, W)
-        Values k / 255, k = 0..255, as R21's training reads them back.
+    Values are k / 255, k = 0..255, as R21's training reads them back.
 
     Examples
     --------
     >>> np.unique(weight_map_2021(np.array([[1, 0]])) * 255)
     array([ 66., 100.], dtype=float32)
     """
-    weights = weight_map(labels, sigma=sigma, cell_weight=cell_weight)
+    weights = weight_map(labels, sigma=sigma)
     near_a_cell = ndimage.maximum_filter(np.asarray(labels) > 0, size=100, mode="constant")
     weights[~near_a_cell] = 1
     scaled = np.minimum(weights / np.float32(R21_MAXIMUM), 1)

@@ -156,7 +156,6 @@ def test_splits_and_merges_by_hand():
     pred = np.array([[1, 1, 0, 2, 2, 3, 3, 4, 4, 4, 4, 0, 0, 0]])
     # object 1 holds predictions 1 and 2 wholly, and exactly half of 3: two pieces
     assert splits_and_merges(true, pred) == (1, 1)
-    assert splits_and_merges(true, pred, share=0.4) == (2, 1)
     assert splits_and_merges(pred, true) == (1, 1)
     assert splits_and_merges(true, true) == (0, 0)
     assert splits_and_merges(np.zeros_like(true), pred) == (0, 0)
@@ -183,5 +182,3 @@ def test_bad_labels():
         match(good, good[:50], rule="2021", threshold=50)
     with pytest.raises(InputError, match="pred: expected integer instance labels"):
         match(good, good > 0, rule="2021", threshold=50)
-    with pytest.raises(InputError, match="share"):
-        splits_and_merges(good, good, share=1.0)
