@@ -68,6 +68,11 @@ LOSSES: Registry[type[Loss]] = Registry(
 )
 
 TWICE = "historical.double-activation"
+# weights of the three terms of the Combined losses
+BALANCED = {"bce": 0.3, "dice": 0.3, "focal": 0.4}
+OVERCROWD = {"bce": 0.2, "dice": 0.5, "focal": 0.3}
+CELLVIT = {"bce": 0.5, "dice": 0.3, "focal": 0.5}
+CELLVIT_R23 = {"bce": 0.5, "dice": 0.2, "focal": 0.5}
 
 PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
     "loss",
@@ -79,17 +84,17 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "dice": ("dice", {"smooth": 1e-6}),
         "focal": ("focal", {"gamma": 2.0}),
         "focal-tversky": ("focal-tversky", {"gamma": 2.0, "alpha": 0.7, "beta": 0.3}),
-        "combined-balanced": ("combined", {"bce": 0.3, "dice": 0.3, "focal": 0.4}),
-        "combined-overcrowd": ("combined", {"bce": 0.2, "dice": 0.5, "focal": 0.3}),
-        "combined-cellvit": ("combined", {"bce": 0.5, "dice": 0.3, "focal": 0.5}),
-        "combinedft-balanced": ("combinedft", {"bce": 0.3, "dice": 0.3, "focal_tversky": 0.4}),
-        "combinedft-overcrowd": ("combinedft", {"bce": 0.2, "dice": 0.5, "focal_tversky": 0.3}),
-        "combinedft-cellvit": ("combinedft", {"bce": 0.5, "dice": 0.3, "focal_tversky": 0.5}),
+        "combined-balanced": ("combined", BALANCED),
+        "combined-overcrowd": ("combined", OVERCROWD),
+        "combined-cellvit": ("combined", CELLVIT),
+        "combinedft-balanced": ("combinedft", BALANCED),
+        "combinedft-overcrowd": ("combinedft", OVERCROWD),
+        "combinedft-cellvit": ("combinedft", CELLVIT),
         # The same where S1 and R23 differ.
         "dice-smooth-1": ("dice", {"smooth": 1.0}),
         "focal-tversky-r23": ("focal-tversky", {"gamma": 4 / 3, "alpha": 0.7, "beta": 0.3}),
-        "combined-cellvit-r23": ("combined", {"bce": 0.5, "dice": 0.2, "focal": 0.5}),
-        "combinedft-cellvit-r23": ("combinedft", {"bce": 0.5, "dice": 0.2, "focal_tversky": 0.5}),
+        "combined-cellvit-r23": ("combined", CELLVIT_R23),
+        "combinedft-cellvit-r23": ("combinedft", CELLVIT_R23),
         # What R23 trained with.
         "released-bce-low": (TWICE, {"of": "bce-low"}),
         "released-bce-medium": (TWICE, {"of": "bce-medium"}),
@@ -97,30 +102,12 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "released-dice": (TWICE, {"of": "historical.two-class-dice"}),
         "released-focal": (TWICE, {"of": "focal"}),
         "released-focal-tversky": (TWICE, {"of": "historical.two-class-focal-tversky"}),
-        "released-combined-balanced": (
-            TWICE,
-            {"of": "historical.combined", "bce": 0.3, "dice": 0.3, "focal": 0.4},
-        ),
-        "released-combined-overcrowd": (
-            TWICE,
-            {"of": "historical.combined", "bce": 0.2, "dice": 0.5, "focal": 0.3},
-        ),
-        "released-combined-cellvit": (
-            TWICE,
-            {"of": "historical.combined", "bce": 0.5, "dice": 0.2, "focal": 0.5},
-        ),
-        "released-combinedft-balanced": (
-            TWICE,
-            {"of": "historical.combinedft", "bce": 0.3, "dice": 0.3, "focal_tversky": 0.4},
-        ),
-        "released-combinedft-overcrowd": (
-            TWICE,
-            {"of": "historical.combinedft", "bce": 0.2, "dice": 0.5, "focal_tversky": 0.3},
-        ),
-        "released-combinedft-cellvit": (
-            TWICE,
-            {"of": "historical.combinedft", "bce": 0.5, "dice": 0.2, "focal_tversky": 0.5},
-        ),
+        "released-combined-balanced": (TWICE, {"of": "historical.combined"} | BALANCED),
+        "released-combined-overcrowd": (TWICE, {"of": "historical.combined"} | OVERCROWD),
+        "released-combined-cellvit": (TWICE, {"of": "historical.combined"} | CELLVIT_R23),
+        "released-combinedft-balanced": (TWICE, {"of": "historical.combinedft"} | BALANCED),
+        "released-combinedft-overcrowd": (TWICE, {"of": "historical.combinedft"} | OVERCROWD),
+        "released-combinedft-cellvit": (TWICE, {"of": "historical.combinedft"} | CELLVIT_R23),
         # S3: cells 1.5, background 1, as in S0 and R21 (S3 swaps them). The weight map, where there
         # is one, gives cells another 1.5: 2.25 together, as in R21.
         "wbce-2021": ("bce", {"cell_weight": 1.5, "mean_over": "pixels"}),
@@ -129,7 +116,7 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "three-class-4": ("three-class", {"boundary_weight": 4.0}),
         "three-class-6": ("three-class", {"boundary_weight": 4.0}),
         "three-class-8": ("three-class", {"boundary_weight": 4.0}),
-        "boundary-4": ("combined", {"bce": 0.3, "dice": 0.3, "focal": 0.4}),
+        "boundary-4": ("combined", BALANCED),
     },
 )
 

@@ -68,9 +68,7 @@ class CombinedFT(Combined):
 
     Parameters
     ----------
-    bce, dice, focal_tversky : float
-        lambda_1, lambda_2, lambda_3.
-    cell_weight, smooth, over
+    bce, dice, focal, cell_weight, smooth, over
         See `Combined`; Dice and Focal Tversky have the same `smooth`.
     gamma, alpha, beta : float
         See `FocalTversky`. S1 gives no gamma for this loss; 4/3 is R23's.
@@ -81,7 +79,7 @@ class CombinedFT(Combined):
         *,
         bce: float = 0.3,
         dice: float = 0.3,
-        focal_tversky: float = 0.4,
+        focal: float = 0.4,
         cell_weight: float = 1.0,
         smooth: float = 1e-6,
         over: str = "image",
@@ -89,8 +87,9 @@ class CombinedFT(Combined):
         alpha: float = 0.7,
         beta: float = 0.3,
     ) -> None:
-        weights = {"bce": bce, "dice": dice, "focal": focal_tversky}
-        super().__init__(**weights, cell_weight=cell_weight, smooth=smooth, over=over)
+        super().__init__(
+            bce=bce, dice=dice, focal=focal, cell_weight=cell_weight, smooth=smooth, over=over
+        )
         self.focal = FocalTversky(gamma=gamma, alpha=alpha, beta=beta, smooth=smooth)
 
 

@@ -108,6 +108,6 @@ class ReleasedCombined(Combined):
 class ReleasedCombinedFT(CombinedFT):
     """R23's CombinedFTLoss: as `ReleasedCombined`, and Focal Tversky over both classes."""
 
-    def __init__(self, *, bce: float = 0.3, dice: float = 0.3, focal_tversky: float = 0.4) -> None:
-        super().__init__(bce=bce, dice=DICE_TERMS * dice, focal_tversky=focal_tversky)
+    def __init__(self, *, bce: float = 0.3, dice: float = 0.3, focal: float = 0.4) -> None:
+        super().__init__(bce=bce, dice=DICE_TERMS * dice, focal=focal)
         self.dice, self.focal = TwoClassDice(), TwoClassFocalTversky()

@@ -122,7 +122,7 @@ class FocalTversky(Tversky):
         return errors.clamp_min(torch.finfo(errors.dtype).tiny).pow(self.gamma).mean()
 
 
-class Dice(Loss):
+class Dice(Tversky):
     r"""Dice loss (S1).
 
     .. math:: DL = 1 - \frac{2 \sum y p + s}{\sum y + \sum p + s}
@@ -154,14 +154,7 @@ class Dice(Loss):
     """
 
     def __init__(self, *, smooth: float = 1e-6, over: str = "image") -> None:
-        super().__init__()
-        if over not in REGIONS:
-            raise unknown_name("over", over, REGIONS)
-        self.smooth = check_positive("smooth", smooth)
-        self.over = over
-
-    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        """See `Loss.value`."""
-        tp, fn, fp = soft_counts(logits, target, weight, self.over)
-        # sum(y) + sum(p) = 2 TP + FN + FP
-        return ((fn + fp) / (2 * tp + fn + fp + self.smooth)).mean()
+        # sum(y) + sum(p) = 2 TP + FN + FP: twice what Tversky has, with both prices 1/2
+        super().__init__(
+            alpha=0.5, beta=0.5, smooth=check_positive("smooth", smooth) / 2, over=over
+        )
