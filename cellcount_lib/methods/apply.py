@@ -9,7 +9,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.errors import DataError
@@ -23,9 +25,6 @@ from cellcount_lib.records import RECORD, read_record
 from cellcount_lib.scoring.cutoff import Choice
 from cellcount_lib.training.data import MEASURED, FullSize, full_size
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def apply(
     run: Path,
@@ -34,7 +33,7 @@ def apply(
     *,
     names: Sequence[str] = (),
     root: Path | None = None,
-) -> tuple["pd.DataFrame", Choice]:
+) -> tuple[pd.DataFrame, Choice]:
     """Score the test pictures among `parts` with the network in the folder of a run.
 
     `names` are steps of `harmonise.STEPS`. Returns a row per picture, and the choice of the cutoff.

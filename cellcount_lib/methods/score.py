@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_positive
@@ -37,16 +38,13 @@ from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training.data import FullSize, full_size
 from cellcount_lib.training.profiles import PROFILES
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Labels = NDArray[np.int32]
 
 
 class Scored(NamedTuple):
     """Rows per test picture, and how they came about; `choice` where there is a cutoff."""
 
-    images: "pd.DataFrame"
+    images: pd.DataFrame
     choice: Choice | None
     protocol_scale: float
     fingerprint: str
@@ -80,10 +78,8 @@ class Task:
             raise InputError("run: expected the folder of the run, found none")
         return self.run
 
-    def rows(self, samples: Sequence[Sample], predicted: Iterable[Labels]) -> "pd.DataFrame":
+    def rows(self, samples: Sequence[Sample], predicted: Iterable[Labels]) -> pd.DataFrame:
         """Score labels that were predicted for pictures, a row each."""
-        import pandas as pd
-
         ruler, scale = self.scaled.protocol, self.scaled.scale
         pairs = zip(samples, predicted, strict=True)
         return pd.DataFrame(
@@ -91,7 +87,7 @@ class Task:
         )
 
 
-Answer = tuple["pd.DataFrame", Choice | None]
+Answer = tuple[pd.DataFrame, Choice | None]
 """Rows per test picture, and the choice of the cutoff if there is one."""
 
 
@@ -135,9 +131,8 @@ def _oracle(task: Task) -> Answer:
 
 def _log_blobs(task: Task) -> Answer:
     """Score blobs; the response that a blob must have is tuned on validation pictures."""
-    import pandas as pd
 
-    def scored(samples: Sequence[Sample], threshold: float) -> "pd.DataFrame":
+    def scored(samples: Sequence[Sample], threshold: float) -> pd.DataFrame:
         width = task.parts.cell_px
         return task.rows(
             samples, (log_blobs(s.image, cell_px=width, threshold=threshold) for s in samples)

@@ -2,63 +2,38 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from cellcount_lib.errors import InputError, unknown_name
 from cellcount_lib.scoring.sweeps import check_cutoffs
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 NO_KNEE = "no knee, so argmax"
 
 
 class Choice(NamedTuple):
-    """A cutoff and how it came about.
-
-    Attributes
-    ----------
-    cutoff : float
-    rule : str
-        The rule that gave it: `NO_KNEE` where a knee was asked for and there was none.
-    value : float
-        Of the score that the rule looks at (F1, or MCC for "max-mcc"), at this cutoff.
-    edge : str
-        "lowest" or "highest" where it was chosen on an edge of its grid: a better one may lie
-        beyond. Else empty.
-    note : str
-        Empty, or what a reader should know.
-    """
+    """A cutoff and how it came about."""
 
     cutoff: float
-    rule: str
-    value: float
-    edge: str
-    note: str
+    rule: str  # that gave it: `NO_KNEE` where a knee was asked for and there was none
+    value: float  # F1 at this cutoff, or MCC for "max-mcc"
+    edge: str  # "lowest" or "highest" of its grid, if it is: a better one may lie beyond
+    note: str  # what a reader should know, if anything
 
 
-def choose(curve: "pd.DataFrame", rule: str) -> Choice:
-    """Choose the cutoff from a sweep.
+def choose(curve: pd.DataFrame, rule: str) -> Choice:
+    """Choose the cutoff from a `sweep`, or for "max-mcc" from `sweep_pixels`, by a rule.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        From `sweep`; for "max-mcc" from `sweep_pixels`.
-    rule : {"argmax", "knee", "max-mcc", "fixed"}
-        - "argmax": highest F1; of equal ones the lowest cutoff, as in R21.
-        - "knee": where F1 starts to fall fast: the first knee, from the highest cutoff down, that
-          Kneedle finds in a concave, decreasing curve (sensitivity 1, its default) and that lies
-          above the straight line from the curve's top left to its bottom right. A curve that is
-          flat, straight or too short, or falls at once, has none: then argmax, as `NO_KNEE`.
-        - "max-mcc": highest MCC per pixel; of equal ones the lowest cutoff.
-        - "fixed": the only one in the curve.
-
-    Returns
-    -------
-    Choice
+    - "argmax": highest F1; of equal ones the lowest cutoff, as in R21.
+    - "knee": where F1 starts to fall fast: the first knee, from the highest cutoff down, that
+      Kneedle finds in a concave, decreasing curve (sensitivity 1, its default) and that lies above
+      the straight line from the curve's top left to its bottom right. A curve that is flat,
+      straight or too short, or falls at once, has none: then argmax, as `NO_KNEE`.
+    - "max-mcc": highest MCC per pixel; of equal ones the lowest cutoff.
+    - "fixed": the only one in the curve.
 
     References
     ----------

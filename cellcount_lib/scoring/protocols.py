@@ -69,45 +69,23 @@ class Matching:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a heatmap becomes a score.
-
-    Attributes
-    ----------
-    name, description, source : str
-    threshold_rule : str
-        How the cutoff is chosen on validation pictures: "knee", "argmax", "max-mcc" or "fixed"; see
-        `cutoff.choose`.
-    cutoffs : tuple of float
-        The grid it is chosen from; a single number where it is fixed.
-    postprocess : Postprocessing
-    primary : Matching
-        Gives tp, fp, fn of a row.
-    further : tuple of Matching
-        Reported beside it, as tp_NAME, fp_NAME, fn_NAME.
-    true_connectivity, pred_connectivity : int or None
-        True and predicted objects are the connected components of their mask (1: by edges, 2: by
-        edges and corners); None keeps the instances of the labels.
-    count : str
-        "objects": n_pred is the number of predicted objects. "released": the rule of R23.
-    mpe : str
-        Convention of the mean percentage error, a name in `counting.MPE_CONVENTIONS`.
-    further_scores : tuple of str
-        "pixels", "instances": see `pooling`.
-    """
+    """How a heatmap becomes a score."""
 
     name: str
     description: str
     source: str
-    threshold_rule: str
-    cutoffs: tuple[float, ...]
+    threshold_rule: str  # how the cutoff is chosen on validation pictures: `cutoff.choose`
+    cutoffs: tuple[float, ...]  # the grid it is chosen from; a single one where it is fixed
     postprocess: Postprocessing
-    primary: Matching
-    further: tuple[Matching, ...]
+    primary: Matching  # gives tp, fp, fn of a row
+    further: tuple[Matching, ...]  # reported beside it, as tp_NAME, fp_NAME, fn_NAME
+    # True and predicted objects are the connected components of their mask (1: by edges, 2: by
+    # edges and corners); None keeps the instances of the labels.
     true_connectivity: int | None
     pred_connectivity: int | None
-    count: str
-    mpe: str
-    further_scores: tuple[Literal["pixels", "instances"], ...] = ()
+    count: str  # "objects": n_pred is the number of predicted objects; "released": the rule of R23
+    mpe: str  # a name in `counting.MPE_CONVENTIONS`
+    further_scores: tuple[Literal["pixels", "instances"], ...] = ()  # see `pooling`
 
     def true_objects(self, labels: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return what this protocol takes for the true objects of a labelled picture, int32 (H, W).
@@ -140,20 +118,7 @@ class Protocol:
     ) -> NDArray[np.int32]:
         """Label the objects of a heatmap: pixels **above** the threshold, then post-processing.
 
-        What comes out are `pred_objects`.
-
-        Parameters
-        ----------
-        heatmap : ndarray of float, shape (H, W)
-            Probabilities in [0, 1].
-        threshold : float
-            The cutoff, in [0, 1].
-        scale : float
-            Of the image against the original.
-
-        Returns
-        -------
-        ndarray of int32, shape (H, W)
+        What comes out are `pred_objects`. Sizes follow the scale of the image against the original.
         """
         heatmap = check_heatmap("heatmap", heatmap)
         if not 0 <= threshold <= 1:
@@ -182,15 +147,12 @@ class Protocol:
             As `segment` gives them, or of another method; `pred_objects` is applied here. None is
             a prediction that is missing, or whose computation failed: no object was predicted, and
             the picture keeps its row.
-        image : str
-            Name of the picture.
         scale : float
-            Of the picture against the original; thresholds in pixels follow it.
+            Size of the picture relative to the original; thresholds in pixels follow it.
         status : str, optional
             "ok" with a prediction; "missing" (default) or "failed" without one.
         mask : ndarray of bool, shape (H, W), optional
-            What scores of pixels are taken of: the heatmap above the cutoff. Default: the pixels
-            of predicted objects.
+            The heatmap above the cutoff, for scores of pixels; else those of predicted objects.
 
         Returns
         -------
@@ -216,18 +178,18 @@ class Protocol:
         pred = self.pred_objects(np.zeros_like(true) if pred_labels is None else pred_labels)
         check_same_shape(["true_labels", "pred_labels"], [true, pred])
 
-        found = {}
+        matches = {}
         for m in (self.primary, *self.further):
             threshold = m.threshold * scale if m.by_distance else m.threshold
-            found[m.name] = match(true, pred, rule=m.rule, threshold=threshold)
-        main = found[self.primary.name]
+            matches[m.name] = match(true, pred, rule=m.rule, threshold=threshold)
+        main = matches[self.primary.name]
         n_true, n_pred = main.n_true, main.n_pred
         if self.count == "released" and status == "ok":
-            n_true, n_pred = found["iou"].tp + main.fn, main.tp + main.fn
+            n_true, n_pred = matches["iou"].tp + main.fn, main.tp + main.fn
         row: dict[str, Any] = {"image": image, "n_true": n_true, "n_pred": n_pred}
         row |= {"tp": main.tp, "fp": main.fp, "fn": main.fn, "status": status}
         for m in self.further:
-            other = found[m.name]
+            other = matches[m.name]
             row |= {f"tp_{m.name}": other.tp, f"fp_{m.name}": other.fp, f"fn_{m.name}": other.fn}
         if "pixels" in self.further_scores:
             row |= pixel_columns(true, pred > 0 if mask is None else mask)
@@ -342,11 +304,5 @@ predicted centre lies inside the cell, as a person who clicks on cells is judged
 
 
 def protocol(name: str) -> Protocol:
-    """Return the protocol of this name.
-
-    Examples
-    --------
-    >>> protocol("clissa2023").primary
-    Matching(name='distance', rule='2023-distance', threshold=40.0)
-    """
+    """Return the protocol of this name."""
     return PROTOCOLS[name]
