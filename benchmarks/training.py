@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.harness import Case, all_cores
+from benchmarks.inference import close
 from cellcount_lib import losses
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.inference.predict import choose_device, choose_precision
 from cellcount_lib.models import build
+from cellcount_lib.models.elu import ELU
 from cellcount_lib.training.callbacks import Progress
 from cellcount_lib.training.checkpoint import Checkpoint
 from cellcount_lib.training.crops import PLACES, Crops, grid_places
@@ -99,14 +102,54 @@ def bare(laptop: Laptop) -> int:
     return STEPS
 
 
+def passes(laptop: Laptop, model: torch.nn.Module, number: int = 5) -> Tensor:
+    """A few forward and backward passes on one batch; the last logits."""
+    batch = laptop.batches().one_batch()
+    for _ in range(number):
+        with torch.autocast(
+            laptop.device.type, laptop.dtype, enabled=laptop.dtype != torch.float32
+        ):
+            logits = model(batch[0])
+        laptop.loss(logits, *batch[1:]).backward()
+        model.zero_grad()
+    laptop.synchronise()
+    return logits.detach().float()
+
+
+def with_torchs_elu(model: torch.nn.Module) -> torch.nn.Module:
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, ELU):
+            model.set_submodule(name, torch.nn.ELU())
+    return model
+
+
+def elu_case(laptop: Laptop) -> Case:
+    ours, theirs = laptop.model().train(), with_torchs_elu(laptop.model().train())
+    theirs.load_state_dict(ours.state_dict())
+    return Case(
+        f"5 forward and backward passes, c-ResUnet, 8 crops of 128, {_name(laptop.dtype)}",
+        ours=lambda: passes(laptop, ours),
+        reference=lambda: passes(laptop, theirs),
+        reference_is="the same network with torch's own ELU",
+        at_least=1.4 if laptop.dtype == torch.bfloat16 else 1.2,
+        same=close(1e-4 if laptop.dtype == torch.float32 else 0.02),
+        rounds=5,
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def cases() -> list[Case]:
     made = []
     for precision in ("fp32", "auto"):
         laptop = Laptop(precision)
-        name = str(laptop.dtype).removeprefix("torch.")
+        made.append(elu_case(laptop))
         made.append(
             Case(
-                f"epoch of {STEPS} steps through the Learner, c-ResUnet, 8 crops of 128, {name}",
+                f"epoch of {STEPS} steps through the Learner, c-ResUnet, 8 crops of 128, "
+                f"{_name(laptop.dtype)}",
                 ours=all_cores()(lambda s=laptop: through_the_learner(s)),
                 reference=all_cores()(lambda s=laptop: bare(s)),
                 reference_is="bare PyTorch steps on one resident batch",

@@ -12,6 +12,7 @@ from cellcount_lib.models.base import (
     init_keras,
     up,
 )
+from cellcount_lib.models.elu import ELU
 
 
 class ResUnet(SegmentationModel):
@@ -111,4 +112,4 @@ class UpResidualBlock(nn.Module):
 
 def bn_elu(channels: int) -> list[nn.Module]:
     """Make the pre-activation of the residual networks."""
-    return [nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM), nn.ELU()]
+    return [nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM), ELU()]
