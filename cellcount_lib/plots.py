@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FOUND = "#56B4E9"
-FALSE = "#E69F00"
+FALSE = "#F0569C"  # not their orange, which nobody sees on a yellow cell
 MISSED = "#FFFFFF"
 DARK = "#0072B2"
+LIGHT = "#E69F00"
 
 
 def brighten(image: NDArray[np.uint8], *, gamma: float = 0.5) -> NDArray[np.uint8]:
@@ -107,10 +108,10 @@ def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":
         values = [row[column] for row in rows]
         ax.plot(epochs, values, style, color=colour, label=label, marker="o", markersize=3)
 
-    curve(loss, "train_loss", "training", "--", FALSE)
+    curve(loss, "train_loss", "training", "--", LIGHT)
     curve(loss, "valid_loss", "validation", "-", DARK)
     curve(score, "dice", "Dice, validation pixels", "-", DARK)
-    curve(score, "found", "share of pixels predicted", ":", FALSE)
+    curve(score, "found", "share of pixels predicted", ":", LIGHT)
     curve(rate, "lr", "learning rate", "-", DARK)
     loss.set(ylabel="loss", xlabel="epoch")
     score.set(ylabel="share", xlabel="epoch", ylim=(-0.02, 1.02))

@@ -5,7 +5,8 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
+from skimage.color import rgb2lab
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.plots import FALSE, FOUND, MISSED, brighten, outline, show_matches
@@ -36,6 +37,45 @@ def test_brighten_is_a_gamma_curve_and_one_changes_nothing():
     np.testing.assert_array_equal(brighten(image), by_hand)
     with pytest.raises(InputError, match="gamma"):
         brighten(image, gamma=0)
+
+
+# How a linear RGB colour looks without one kind of cone (Machado, Oliveira and Fernandes 2009).
+VISION = {
+    "all cones": np.eye(3),
+    "no red cones": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no green cones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue cones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_outlines_can_be_told_from_cells_and_from_each_other_with_any_colour_vision(vision):
+    def seen(colour):
+        c = np.array(to_rgb(colour))
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        linear = (np.asarray(VISION[vision]) @ linear).clip(0, 1)
+        return rgb2lab(
+            np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        )
+
+    cell, bright_cell, tissue = "#D7A520", "#F0D060", "#20160A"
+    outlines = (FOUND, FALSE, MISSED)
+    for one in outlines:
+        for other in {*outlines, cell, bright_cell, tissue} - {one}:
+            # 2 is the least that can be seen side by side; a thin line needs far more
+            assert np.linalg.norm(seen(one) - seen(other)) > 20, (one, other)
 
 
 def test_touching_objects_keep_an_outline_each(ax):
