@@ -3,9 +3,11 @@
     python -m benchmarks.quality simulated --seeds 0 1 2
     python -m benchmarks.quality simulated --recipes recommended clissa2023 morelli2021 --seeds 0
     python -m benchmarks.quality simulated --losses dice focal-tversky --seeds 0 1 2 --validation
+    python -m benchmarks.quality --committed losses losses-bbbc038-fluo-x1
 
 The pictures are read once; every row is one training, scored on full-size test pictures, or, to
-choose a setting, on the validation pictures that its cutoff was chosen on.
+choose a setting, on the validation pictures that its cutoff was chosen on. With --committed nothing
+is trained: the validation scores of committed runs are compared.
 """
 
 import argparse
@@ -18,8 +20,10 @@ import pandas as pd
 from benchmarks.run import table
 from cellcount_lib.machine import cores, processor
 from cellcount_lib.methods.baselines import score_adaptive_threshold, tune_adaptive_threshold
+from cellcount_lib.records import read_record
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.tables.committed import results_folder
 from cellcount_lib.training.data import Data, held, read_data
 from cellcount_lib.training.result import Result
 from cellcount_lib.training.run import train
@@ -55,9 +59,21 @@ def scores_of(result: Result, data: Data) -> dict[str, float]:
     return result.scaled.pooled(rows)
 
 
+def validation_dice(grid: str, profile: str = "laptop") -> pd.DataFrame:
+    """Mean, lowest and highest over seeds of the best epoch's Dice on validation crops, by loss."""
+    records = map(read_record, (results_folder() / profile / "notebooks" / grid).glob("*.ipynb"))
+    rows = [
+        {"loss": record.parameters["loss"], "dice": max(row["dice"] for row in record.history)}
+        for record in records
+        if record.history
+    ]
+    scores = pd.DataFrame(rows).groupby("loss")["dice"].agg(["mean", "min", "max", "count"])
+    return scores.sort_values("mean", ascending=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", nargs="?", default="simulated")
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--protocol", default="recommended")
     parser.add_argument("--recipes", nargs="+", default=["recommended"])
@@ -68,7 +84,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--validation", action="store_true", help="leave the test pictures alone")
     parser.add_argument("--weight-map", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--committed", nargs="+", metavar="GRID")
     given = parser.parse_args()
+    if given.committed:
+        for grid in given.committed:
+            print(f"{grid}, {given.profile}\n{validation_dice(grid, given.profile).round(3)}\n")
+        return
     base = Training(
         dataset=given.dataset,
         profile=given.profile,

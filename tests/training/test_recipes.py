@@ -4,8 +4,9 @@ from typing import get_args
 
 import pytest
 
+from benchmarks.quality import validation_dice
 from cellcount_lib.errors import InputError
-from cellcount_lib.losses import names
+from cellcount_lib.losses import PRESETS, build, names
 from cellcount_lib.training.crops import PLACES, Copies
 from cellcount_lib.training.profiles import PROFILES
 from cellcount_lib.training.recipes import RECIPES, Monitor, Optimizer, Sampling, Schedule
@@ -31,6 +32,18 @@ def test_the_published_recipes_say_what_the_studies_say():
     )
     assert (r23.augmentation.share, r23.augmentation.affine_share) == (0.5, 0.75)
     assert (s2.optimizer, s2.lr, s2.patience, s2.factor) == ("sgd", 0.01, 20, 0.1)
+
+
+@pytest.mark.parametrize("grid", ["losses", "losses-bbbc038-fluo-x1"])
+def test_the_recommended_loss_is_among_the_best_on_committed_validation_pictures(grid):
+    scores = validation_dice(grid)
+    assert len(scores) == 12
+    assert RECIPES["recommended"].loss in scores.index[:3]
+
+
+def test_what_is_compared_with_the_mask_of_the_recommended_recipe_has_its_loss():
+    assert PRESETS["boundary-4"] == PRESETS[RECIPES["recommended"].loss]
+    assert build("instances").mask.lambdas == build(RECIPES["recommended"].loss).lambdas
 
 
 def test_variants_differ_in_what_their_names_say():
