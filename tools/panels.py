@@ -19,8 +19,7 @@ sys.path.insert(0, str(ROOT))
 from cellcount_lib.data.datasets import load  # noqa: E402
 from cellcount_lib.data.sample import Sample  # noqa: E402
 from cellcount_lib.files import write_whole  # noqa: E402
-from cellcount_lib.inference.heatmaps import decode, load_heatmaps  # noqa: E402
-from cellcount_lib.inference.predict import enlarged  # noqa: E402
+from cellcount_lib.inference.heatmaps import load_heatmaps  # noqa: E402
 from cellcount_lib.records import read_record  # noqa: E402
 from cellcount_lib.runs.grid import NETWORK, load_grid  # noqa: E402
 from cellcount_lib.scoring.objects import centroids  # noqa: E402
@@ -61,7 +60,7 @@ def main() -> None:
     for run in rows.values():
         folder = asked.runs_dir / asked.profile / run.id
         kept = load_heatmaps(folder / "heatmaps-test.npz")[sample.meta["name"]]
-        heatmap = enlarged(decode(kept.code), kept.size)[window]
+        heatmap = kept.heatmap()[window]
         panels.append(np.rint(255 * heatmap[::2, ::2]).astype(np.uint8))
         cutoffs.append(read_record(folder / "record.json").cutoff)
     packed = io.BytesIO()

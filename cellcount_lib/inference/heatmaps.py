@@ -1,9 +1,9 @@
-"""Heatmaps kept in 8 bits: small enough to keep for every run, and what every score starts from.
+"""Heatmaps as they are kept: logits in 16 bits, which is also what every heatmap is made of.
 
-A run keeps the logits of its validation and test pictures at the size at which the network sees
-them, in steps of 0.05. Scores are computed from what is kept, never from anything finer, so that
-another protocol or cutoff can be tried later without training, and the first scores come out again
-to the last digit.
+A network's logits are rounded to steps of 1/256 between -8 and 8 (probabilities 0.0003 and 0.9997)
+as soon as it has answered: finer than any grid of cutoffs, and small enough to keep for every run,
+at the size at which the network sees pictures. So another protocol or cutoff can be tried later
+without training, and what is kept, swept or predicted anew gives the same objects.
 """
 
 import io
@@ -12,20 +12,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference.predict import enlarged
 
-STEP = 0.05
-NO_NUMBER = 255  # the logit was NaN
+STEPS = 256  # of 1; a power of two, so that float32 holds what a code stands for
+LARGEST = 8
+NO_NUMBER = np.iinfo(np.int16).min  # the logit was NaN
 
 
 class Kept(NamedTuple):
-    """A picture's logits in 8 bits, and its full size (height, width)."""
+    """A picture's logits in 16 bits, and its full size (height, width)."""
 
-    code: NDArray[np.uint8]
+    code: NDArray[np.int16]
     size: tuple[int, int]
 
     def heatmap(self) -> NDArray[np.float32] | None:
@@ -35,21 +37,35 @@ class Kept(NamedTuple):
         return enlarged(decode(self.code), self.size)
 
 
-def encode(logits: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Round logits to steps of 0.05 between -6.35 and 6.35 (probabilities 0.0017 and 0.9983).
+def encode(logits: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Round logits.
 
     Examples
     --------
-    >>> encode(np.array([[-9.0, 0.0, 1.0, np.nan]])).tolist()
-    [[0, 127, 147, 255]]
+    >>> code = encode(np.array([[-9.0, 0.0, 1.001, np.nan]]))
+    >>> code.tolist(), decode(code).tolist()
+    ([[-2048, 0, 256, -32768]], [[-8.0, 0.0, 1.0, nan]])
     """
-    code = np.rint(np.clip(logits, -6.35, 6.35) / STEP) + 127
-    return np.where(np.isnan(logits), NO_NUMBER, np.nan_to_num(code)).astype(np.uint8)
+    code = np.rint(np.clip(logits, -LARGEST, LARGEST) * STEPS)
+    return np.where(np.isnan(code), NO_NUMBER, np.nan_to_num(code)).astype(np.int16)
 
 
-def decode(code: NDArray[np.uint8]) -> NDArray[np.float32]:
+def decode(code: NDArray[np.int16]) -> NDArray[np.float32]:
     """Return the logits that a code stands for."""
-    return ((code.astype(np.float32) - 127) * np.float32(STEP)).astype(np.float32)
+    return np.where(code == NO_NUMBER, np.float32(np.nan), code / np.float32(STEPS))
+
+
+def rounded(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the logits that are kept of these."""
+    return decode(encode(logits))
+
+
+def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Enlarge a logit map bilinearly to `size` = (height, width) and make probabilities of it."""
+    whole = torch.from_numpy(logits)[None, None]
+    if logits.shape != tuple(size):
+        whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
+    return whole.sigmoid()[0, 0].numpy()
 
 
 def save_heatmaps(path: Path, kept: Mapping[str, Kept]) -> None:
@@ -69,8 +85,10 @@ def load_heatmaps(path: Path) -> dict[str, Kept]:
                 size, _, name = key.partition("/")
                 height, width = (int(side) for side in size.split("x"))
                 kept[name] = Kept(arrays[key], (height, width))
-            return kept
     except FileNotFoundError:
         raise DataError(f"{path}: expected the heatmaps of a run, found nothing there") from None
     except Exception as error:  # zipfile and numpy raise many things on damaged files
         raise DataError(f"{path}: the heatmaps cannot be read, the file is damaged") from error
+    if any(one.code.dtype != np.int16 for one in kept.values()):
+        raise DataError(f"{path}: expected heatmaps in 16 bits, found coarser ones; run it again")
+    return kept

@@ -16,11 +16,11 @@ import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from cellcount_lib.checks import check_image, check_positive
 from cellcount_lib.data.scaling import resize_image
 from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.inference.heatmaps import enlarged, rounded
 from cellcount_lib.losses import cell_logit
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.models.measure import receptive_field
@@ -113,7 +113,7 @@ def logit_map(
     precision: str = "auto",
     memory_mb: float | None = None,
 ) -> NDArray[np.float32]:
-    """Return the logit of "cell" at the size at which the network sees the picture.
+    """Return the logit of "cell" at the size at which the network sees the picture, `rounded`.
 
     Parameters
     ----------
@@ -144,15 +144,7 @@ def logit_map(
             logits: NDArray[np.float32] = _logits(model, pixels, dtype, budget)[0, 0].cpu().numpy()
     finally:
         model.train(training)
-    return logits
-
-
-def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Enlarge a logit map bilinearly to `size` = (height, width) and make probabilities of it."""
-    whole = torch.from_numpy(logits)[None, None]
-    if logits.shape != tuple(size):
-        whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
-    return whole.sigmoid()[0, 0].numpy()
+    return rounded(logits)
 
 
 def predict(

@@ -36,6 +36,7 @@ def count_flops(model: SegmentationModel, *, size: tuple[int, int] = (512, 512))
     return counter.get_total_flops()
 
 
+@torch.inference_mode(False)  # whoever predicts asks for it, too, and it needs gradients
 def receptive_field(model: str | SegmentationModel, *, at: str = "bottleneck") -> int:
     """Side in pixels of the square of the image on which one unit depends.
 
@@ -64,7 +65,7 @@ def receptive_field(model: str | SegmentationModel, *, at: str = "bottleneck") -
         from cellcount_lib.models import build
 
         model = build(model)
-    alike = copy.deepcopy(model).eval().requires_grad_(False)
+    alike = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     for layer in alike.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
