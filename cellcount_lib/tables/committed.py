@@ -21,18 +21,11 @@ NOTEBOOK_LINK = re.compile(r'href="(notebooks/[^"]+)"')
 
 @dataclass(frozen=True)
 class Committed:
-    """A collected table; a notebook shows it as the book does.
-
-    Attributes
-    ----------
-    name, profile : str
-    folder : Path
-        Where its files lie.
-    """
+    """A collected table; a notebook shows it as the book does."""
 
     name: str
     profile: str
-    folder: Path
+    folder: Path  # where its files lie
 
     @cached_property
     def results(self) -> Results:
@@ -73,12 +66,12 @@ def table(name: str, profile: str = "laptop") -> Committed:
 def results_folder() -> Path:
     """Return the folder of the committed results: of the clone, else of the installation."""
     try:
-        found = project() / "results"
+        folder = project() / "results"
     except DataError:
-        found = Path(sysconfig.get_path("data")) / INSTALLED
-    if not found.is_dir():
+        folder = Path(sysconfig.get_path("data")) / INSTALLED
+    if not folder.is_dir():
         raise DataError(
-            f"{found}: expected the committed results there; work in a clone of the repository, or "
-            "install the package again"
+            f"{folder}: expected the committed results there; work in a clone of the repository, "
+            "or install the package again"
         )
-    return found
+    return folder

@@ -36,11 +36,8 @@ def row_counts(runs: pd.DataFrame, images: pd.DataFrame) -> PictureCounts | None
 def summary(results: "Results", labels: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Return a row per configuration.
 
-    Returns
-    -------
-    DataFrame
-        label, n (runs with scores), n_collapsed, n_failed, seconds; METRIC and METRIC_sd over
-        seeds; ``low`` and ``high`` of the interval, and ``letters``, of the first metric.
+    Columns are label, n (runs with scores), n_collapsed, n_failed, seconds; METRIC and METRIC_sd
+    over seeds; low and high of the interval, and letters, of the first metric.
     """
     rows: list[dict[str, Any]] = []
     counts: dict[str, PictureCounts] = {}

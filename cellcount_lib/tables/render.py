@@ -3,16 +3,15 @@
 import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.stats import LEVEL, RESAMPLES, permutations_for
 from cellcount_lib.tables.collect import Results
 from cellcount_lib.tables.compare import summary
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DIGITS = {"mae": 2, "medae": 2, "mpe_percent": 1, "mae_objects": 2}
 MISSING = "missing"
@@ -41,26 +40,18 @@ def tables(
 ) -> list[Table]:
     """Make the two tables of a grid: its first score in full, and the others beside published ones.
 
-    Parameters
-    ----------
-    grid : Grid
-    results : Results
-    notebook : callable, optional
-        Gives the place of a run's executed notebook, for links.
+    `notebook` gives the place of a run's executed notebook, for links.
     """
     metrics = list(grid.columns)
-    found = summary(results, [row.label for row in grid.rows], metrics)
-    found = found.set_index("label")
-    main = _main(grid, results, found, metrics[0], notebook)
-    if len(metrics) == 1:
-        return [main]
-    return [main, _others(grid, found, metrics)]
+    means = summary(results, [row.label for row in grid.rows], metrics).set_index("label")
+    main = _main(grid, results, means, metrics[0], notebook)
+    return [main] if len(metrics) == 1 else [main, _others(grid, means, metrics)]
 
 
 def _main(
     grid: Grid,
     results: Results,
-    found: "pd.DataFrame",
+    means: pd.DataFrame,
     metric: str,
     notebook: Callable[[str], str] | None,
 ) -> Table:
@@ -84,7 +75,7 @@ def _main(
         header["ours"] = title
     rows = []
     for row in grid.rows:
-        values: dict[Any, Any] = found.loc[row.label].to_dict()
+        values: dict[Any, Any] = means.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
         shown = _shown(row, values, metric) | {"rate": rates.get(row.label, "")}
         if marks := [f"{n} {mark}" for mark, n in _doubtful(results, row.label).items() if n]:
@@ -150,11 +141,11 @@ def _rates(results: Results) -> dict[str, str]:
     }
 
 
-def _others(grid: Grid, found: "pd.DataFrame", metrics: Sequence[str]) -> Table:
+def _others(grid: Grid, means: pd.DataFrame, metrics: Sequence[str]) -> Table:
     header = ("row", *(grid.columns[metric] for metric in metrics[1:]))
     rows = []
     for row in grid.rows:
-        values: dict[Any, Any] = found.loc[row.label].to_dict()
+        values: dict[Any, Any] = means.loc[row.label].to_dict()
         cells = [Cell(row.label)]
         for metric in metrics[1:]:
             ours = MISSING
@@ -234,10 +225,10 @@ def _time(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
-def to_markdown(found: Sequence[Table]) -> str:
+def to_markdown(of_grid: Sequence[Table]) -> str:
     """Return tables as Markdown that MyST reads, too."""
     parts = []
-    for table in found:
+    for table in of_grid:
         lines = ["| " + " | ".join(table.header) + " |", "|" + " --- |" * len(table.header)]
         lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in table.rows]
         parts.append("\n".join([f"**{table.title}**", "", *lines, *_below(table.notes)]))
@@ -255,10 +246,10 @@ def _markdown(cell: Cell) -> str:
     return f"{text} (seed {', '.join(f'[{name}]({place})' for name, place in cell.links)})"
 
 
-def to_html(found: Sequence[Table]) -> str:
+def to_html(of_grid: Sequence[Table]) -> str:
     """Return tables as HTML."""
     parts = []
-    for table in found:
+    for table in of_grid:
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.header)
         rows = []
         for first, *rest in table.rows:
@@ -284,10 +275,10 @@ _TEX = str.maketrans(
 )
 
 
-def to_latex(found: Sequence[Table]) -> str:
+def to_latex(of_grid: Sequence[Table]) -> str:
     """Return tables as LaTeX (package booktabs)."""
     parts = []
-    for table in found:
+    for table in of_grid:
         lines = [
             r"\begin{table}",
             rf"\caption{{{table.title.translate(_TEX)}}}",

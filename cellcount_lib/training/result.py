@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pandas as pd
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
@@ -28,54 +30,25 @@ from cellcount_lib.training.data import Data
 from cellcount_lib.training.prepare import Prepared
 from cellcount_lib.training.spec import Training
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Status = Literal["completed", "collapsed"]
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a training gave.
-
-    Attributes
-    ----------
-    status : Status
-    reason : str
-        Why it collapsed or stopped early; else empty.
-    model : SegmentationModel
-        Weights of the best epoch, in evaluation mode.
-    info : ModelInfo
-    history : list of dict
-        One row per epoch.
-    choice : Choice
-        Of the cutoff.
-    cutoffs : DataFrame
-        Validation scores by cutoff.
-    images : DataFrame or None
-        One row per test picture.
-    scores : dict
-        Of the test pictures together, under the protocol.
-    scaled : ScaledProtocol
-        The protocol with what the formulation changes in it, at the scale of the data.
-    heatmaps : dict
-        Of "val" and "test" pictures, by name.
-    seconds : dict
-        Time of data and evaluation in this process, and of all epochs, also those before an
-        interruption.
-    """
+    """What a training gave."""
 
     status: Status
-    reason: str
-    model: SegmentationModel
+    reason: str  # why it collapsed or stopped early; else empty
+    model: SegmentationModel  # weights of the best epoch, in evaluation mode
     info: ModelInfo
-    history: list[dict[str, float]]
-    choice: Choice
-    cutoffs: "pd.DataFrame"
-    images: "pd.DataFrame | None"
-    scores: dict[str, float]
-    scaled: ScaledProtocol
-    heatmaps: dict[str, dict[str, Kept]]
+    history: list[dict[str, float]]  # one row per epoch
+    choice: Choice  # of the cutoff
+    cutoffs: pd.DataFrame  # validation scores by cutoff
+    images: pd.DataFrame | None  # one row per test picture
+    scores: dict[str, float]  # of the test pictures together, under the protocol
+    scaled: ScaledProtocol  # with what the formulation changes, at the scale of the data
+    heatmaps: dict[str, dict[str, Kept]]  # of "val" and "test" pictures, by name
+    # of data and evaluation in this process, and of all epochs, also before an interruption
     seconds: dict[str, float]
 
 
@@ -134,7 +107,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
     )
 
 
-def _finds_nothing(curve: "pd.DataFrame") -> str:
+def _finds_nothing(curve: pd.DataFrame) -> str:
     """Say what no cutoff of the grid finds, if anything: cells, or pixels better than chance.
 
     At a low cutoff a network that answers the same everywhere "finds" the whole picture.
