@@ -240,7 +240,8 @@ class _Library:
     def _resolved(self, place: Place, name: str, definition: _Definition) -> Iterator[Place]:
         """Follow a name to where it is defined; of a module, to the attributes that are used."""
         whole = ".".join(filter(None, place))
-        if whole in self.files and place[1] not in self._defined(place[0]):
+        inside = self.module(place[0]).defined if place[0] in self.files else ()
+        if whole in self.files and place[1] not in inside:
             of_module = [n for node in definition.nodes for n in _attributes(node, name)]
             for attribute in of_module or list(self.module(whole).defined):
                 yield from self._resolved((whole, attribute), attribute, definition)
@@ -257,9 +258,6 @@ class _Library:
                 yield place
         elif place[1] in module.imports:
             yield from self._resolved(module.imports[place[1]], name, definition)
-
-    def _defined(self, name: str) -> Collection[str]:
-        return self.module(name).defined if name in self.files else ()
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, Place]]:

@@ -24,7 +24,7 @@ from cellcount_lib.files import sha256_of, write_whole
 from cellcount_lib.inference.model_file import TrainedModel
 from cellcount_lib.inference.predict import magnified, predict
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
-from cellcount_lib.prediction.reading import Plane, pixel_size, read_planes
+from cellcount_lib.prediction.reading import pixel_size, read_planes
 
 RESULTS = 3  # version of what a JSON file holds; an older one is computed again
 COLUMNS = (
@@ -87,7 +87,9 @@ def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[P
         listed = (
             path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
         )
-        pictures = {p for p in listed if p.is_file() and is_image(p) and not _is_below(p, out)}
+        pictures = {p for p in listed if p.is_file() and is_image(p)}
+        if out is not None:
+            pictures = {p for p in pictures if out.resolve() not in p.resolve().parents}
         if not pictures:
             kinds = ", ".join(EXTENSIONS)
             what = "a folder without any" if path.is_dir() else "nothing of that name"
@@ -98,10 +100,6 @@ def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[P
 
 
 PAGE = re.compile(r"(.+)_\d{4,}")  # the outputs of a page of a stack
-
-
-def _is_below(path: Path, out: Path | None) -> bool:
-    return out is not None and out.resolve() in path.resolve().parents
 
 
 def _keys(paths: Sequence[Path]) -> list[str]:
@@ -235,7 +233,7 @@ def _count(
         )
         ratio = magnified(trained.info, pixel_size_um=size, cell_px=counting.cell_px)
         row = {
-            "image": _called(picture, plane),
+            "image": f"{picture.path}#{plane.number}" if plane.number else str(picture.path),
             "plane": plane.number or "",
             **measured.summary,
             "pixel_size_um": "" if size is None else round(size, 6),
@@ -248,10 +246,6 @@ def _count(
             "status": "ok",
         }
         yield {"key": key, "row": row, "objects": measured.objects}
-
-
-def _called(picture: Picture, plane: Plane) -> str:
-    return f"{picture.path}#{plane.number}" if plane.number else str(picture.path)
 
 
 def _failed(picture: Picture, error: str) -> dict[str, Any]:

@@ -177,7 +177,8 @@ class _Maker:
         seeds = self.seeds or self.values.get("seeds", [0])
         if not all(isinstance(s, int) and not isinstance(s, bool) for s in seeds):
             raise DataError(f"{self.path}: seeds: expected whole numbers, found {seeds!r}")
-        if unknown := set(published) - {*self.values["columns"], *self._spreads()}:
+        columns = self.values["columns"]
+        if unknown := set(published) - {*columns, *(f"{column}_sd" for column in columns)}:
             raise DataError(
                 f"{self.path}: {label}: published: expected columns of the grid, found "
                 f"{', '.join(sorted(unknown))}"
@@ -193,9 +194,6 @@ class _Maker:
         new = self.replaced[1] if self.replaced else self.changes.get("dataset", "")
         words = [_safe(new)] if new else []
         return words + ([f"x{self.changes['scale']:g}"] if "scale" in self.changes else [])
-
-    def _spreads(self) -> set[str]:
-        return {f"{column}_sd" for column in self.values["columns"]}
 
     def _trained(self, row: Mapping[str, Any], seed: int) -> Run:
         """A run that trains, from scratch or from the weights of another one of the same seed."""

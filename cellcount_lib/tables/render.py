@@ -231,12 +231,9 @@ def to_markdown(of_grid: Sequence[Table]) -> str:
     for table in of_grid:
         lines = ["| " + " | ".join(table.header) + " |", "|" + " --- |" * len(table.header)]
         lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in table.rows]
-        parts.append("\n".join([f"**{table.title}**", "", *lines, *_below(table.notes)]))
+        notes = ["", *(f"{note}\n" for note in table.notes)] if table.notes else []
+        parts.append("\n".join([f"**{table.title}**", "", *lines, *notes]))
     return "\n\n".join(parts) + "\n"
-
-
-def _below(notes: Sequence[str]) -> list[str]:
-    return ["", *(f"{note}\n" for note in notes)] if notes else []
 
 
 def _markdown(cell: Cell) -> str:

@@ -1,5 +1,6 @@
 """The command ``cellcount train``."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def train_command(
     init: Annotated[
         str | None, typer.Option(help="Start from this model: a file, or the name of one.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, crops, augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, crops, augmentation.")] = 0,
     scale: Annotated[
         float | None, typer.Option(help="Size at which the network sees pictures.")
     ] = None,
@@ -57,31 +58,13 @@ def train_command(
     OUT gets model.safetensors, training.json (settings and scores), history.csv and history.png,
     cutoffs.csv, images.csv. Every epoch is kept: after an interruption give the same command again.
     """
+    options = locals()  # of which those that decide the result have the names of `Training`
     from cellcount_lib.progress import watched
     from cellcount_lib.training.result import finished
     from cellcount_lib.training.run import train
     from cellcount_lib.training.spec import Training
 
-    training = Training(
-        dataset=dataset,
-        arch=arch,
-        recipe=recipe,
-        profile=profile,
-        protocol=protocol,
-        loss=loss,
-        weight_map=weight_map,
-        oversample_artifacts=oversample_artifacts,
-        grey=grey,
-        init=init,
-        seed=seed,
-        scale=scale,
-        protocol_scale=protocol_scale,
-        crop=crop,
-        batch=batch,
-        steps=steps,
-        epochs=epochs,
-        precision=precision,
-    )
+    training = Training(**{field.name: options[field.name] for field in fields(Training)})
     summary = finished(training, out, root=root)
     if summary is None:
         train(training, out, root=root, device=device, compiled=compiled, show=watched())
