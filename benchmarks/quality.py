@@ -44,7 +44,7 @@ def baseline(data: Data, ruler_name: str) -> dict[str, str]:
     """The adaptive threshold: its quantile tuned on the validation pictures."""
     ruler, size = protocol(ruler_name), data.protocol_scale
     pictures = data.val_set if data.test_set is None else data.test_set
-    chosen = tune_adaptive_threshold(data.val_set, ruler, scale=size, jobs=cores()).choice.cutoff
+    chosen = tune_adaptive_threshold(data.val_set, ruler, scale=size, jobs=cores()).cutoff
     rows = score_adaptive_threshold(pictures, ruler, chosen, scale=size, jobs=cores())
     empty = dict.fromkeys(("seed", "status", "training s", "evaluation s"), "-")
     return row_of("adaptive threshold", pooled(rows, mpe=ruler.mpe), cutoff=chosen, **empty)

@@ -12,7 +12,6 @@ shines in its own colour, which luminance would weigh unevenly (a blue nucleus b
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,13 +29,6 @@ from cellcount_lib.scoring.sweeps import sweep, sweep_rows
 
 # Around the published choice, 0.994 (S0 Table 5.1): 0.980, 0.981, ..., 0.999.
 QUANTILES = tuple(round(0.98 + 0.001 * i, 3) for i in range(20))
-
-
-class TunedQuantile(NamedTuple):
-    """The quantile chosen on validation images, and the sweep it was chosen from."""
-
-    choice: Choice
-    curve: pd.DataFrame
 
 
 def intensity_rank(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -83,7 +75,7 @@ def tune_adaptive_threshold(
     *,
     scale: float = 1.0,
     jobs: int = 1,
-) -> TunedQuantile:
+) -> Choice:
     """Choose the quantile of `adaptive_threshold` with the highest F1 on validation images.
 
     Highest F1 (argmax) whatever rule the protocol has for heatmaps: the knee stands for confidence,
@@ -92,8 +84,7 @@ def tune_adaptive_threshold(
     images, labels = itertools.tee(samples)
     heatmaps = (intensity_rank(s.image) for s in images)
     truth = (s.labels for s in labels)
-    curve = sweep(heatmaps, truth, protocol, quantiles, scale=scale, jobs=jobs)
-    return TunedQuantile(choose(curve, "argmax"), curve)
+    return choose(sweep(heatmaps, truth, protocol, quantiles, scale=scale, jobs=jobs), "argmax")
 
 
 def score_adaptive_threshold(

@@ -48,7 +48,7 @@ def difficulty_report(*, jobs: int | None = None) -> pd.DataFrame:
     )
     for name in ("morelli2021", "recommended"):
         ruler = protocol(name)
-        quantile = tune_adaptive_threshold(validation, ruler, QUANTILES, jobs=jobs).choice.cutoff
+        quantile = tune_adaptive_threshold(validation, ruler, QUANTILES, jobs=jobs).cutoff
         found = score_adaptive_threshold(test, ruler, quantile, jobs=jobs)
         perfect = oracle(test, ruler, jobs=jobs)
         for method, scored, cutoff in (

@@ -102,7 +102,7 @@ class Method:
 
 def _adaptive_threshold(task: Task) -> Answer:
     ruler, scale, held = task.scaled.protocol, task.scaled.scale, list(read_all(task.parts.val))
-    choice, _ = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
+    choice = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
     rows = score_adaptive_threshold(task.tested, ruler, choice.cutoff, scale=scale, jobs=cores())
     return rows, choice
 
