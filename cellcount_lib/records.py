@@ -133,18 +133,25 @@ def _in_notebook(path: Path, notebook: Mapping[str, Any]) -> Any:
 
 def check(values: Any, name: str) -> None:
     """Check JSON values against the schema of records."""
-    import jsonschema
+    from jsonschema.exceptions import best_match
 
     if isinstance(values, dict) and values.get("version") != VERSION:
         raise DataError(
             f"{name}: expected a record of version {VERSION}, found {values.get('version')!r}; "
             "run it again"
         )
-    try:
-        jsonschema.validate(values, schema())
-    except jsonschema.ValidationError as error:
+    if error := best_match(_validator().iter_errors(values)):
         where = "/".join(str(part) for part in error.absolute_path) or "the record"
-        raise DataError(f"{name}: {where}: {error.message}") from None
+        raise DataError(f"{name}: {where}: {error.message}")
+
+
+@lru_cache(maxsize=1)
+def _validator() -> Any:
+    """Return what checks records, once: to check the schema itself takes longer than a record."""
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(schema())
+    return Draft202012Validator(schema())
 
 
 @lru_cache(maxsize=1)

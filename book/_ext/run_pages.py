@@ -1,13 +1,16 @@
-"""A page for every executed notebook that a table links to: ``results/**/notebooks/**/*.ipynb``.
+"""A page for every executed notebook that a table links to: ``results/*/runs/*.ipynb``.
 
 They are pages of the theme, outside the table of contents and the search: a reader comes by a link.
 A run that was made by other code than there is now is marked, in its tables and on its page.
 """
 
+import csv
 import html
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +21,32 @@ from pygments.lexers import PythonLexer
 
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 CODE = HtmlFormatter(nowrap=False, cssclass="highlight")
-RUN = re.compile(
-    r'<a [^>]*href="[^"]*results/[^"]+/notebooks/([^"/]+)/([^"/]+)\.html"[^>]*>.*?</a>'
-)
+RUN = re.compile(r'<a [^>]*href="[^"]*results/[^"/]+/runs/([^"/]+)\.html"[^>]*>.*?</a>')
 TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
-KEPT = re.compile(r'href="((?:\.\./)*results/[^"]+/notebooks/[^"]+)\.ipynb"')
+KEPT = re.compile(r'href="((?:\.\./)*results/[^"/]+/runs/[^"]+)\.ipynb"')
 SHOWN = ("text/html", "text/plain")
 # a link of a chapter to a page of the book
 PAGE = re.compile(r'href="\.\./([^"/:]+)\.(?:md|ipynb)')
 
 
 def find_stale(app: Any) -> None:
-    """Ask the library once which runs are stale: by table and run, what has changed since."""
+    """Ask the library once which runs are stale: by run, what has changed since."""
     from cellcount_lib.tables.stale import stale
 
     folder = (Path(app.srcdir) / app.config.run_results).resolve()
     app.stale_runs = {
-        (place.name, run): changed
-        for place in sorted(folder.glob("*/notebooks/*"))
-        for run, changed in stale(place).items()
+        run: changed
+        for place in sorted(folder.glob("*/runs"))
+        for run, changed in stale(place.parent).items()
         if changed
     }
 
 
-def marked(body: str, stale: Mapping[tuple[str, str], Sequence[str]]) -> str:
+def marked(body: str, stale: Mapping[str, Sequence[str]]) -> str:
     """Put a dagger behind every link to a stale run, and a note below its table."""
 
     def link(found: re.Match[str]) -> str:
-        dagger = "<sup>†</sup>" if (found[1], found[2]) in stale else ""
+        dagger = "<sup>†</sup>" if found[1] in stale else ""
         return found[0] + dagger
 
     def table(found: re.Match[str]) -> str:
@@ -64,14 +65,14 @@ NOTE = (
 def pages(app: Any) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Give Sphinx name, context and template of each page, and lay the notebook beside it."""
     folder = (Path(app.srcdir) / app.config.run_results).resolve()
-    for path in sorted(folder.glob("*/notebooks/*/*.ipynb")):
+    for path in sorted(folder.glob("*/runs/*.ipynb")):
         name = str(Path("results", path.relative_to(folder))).removesuffix(".ipynb")
         beside = Path(app.outdir, f"{name}.ipynb")  # a name may hold dots
         beside.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text()
         beside.write_text(text)
         body = run_page(json.loads(text), path)
-        if changed := app.stale_runs.get((path.parent.name, path.stem)):
+        if changed := app.stale_runs.get(path.stem):
             body = body.replace("</h1>", f"</h1>{_since(changed)}", 1)
         yield name, {"title": path.stem, "body": body, "parents": []}, "page.html"
 
@@ -95,23 +96,34 @@ def lead_to_pages(
 
 def run_page(notebook: Mapping[str, Any], path: Path) -> str:
     """Return the body of a page: what the notebook said when it was executed."""
-    profile, grid = path.parts[-4], path.parts[-2]
+    shown = ", ".join(f"<code>{name}</code>" for name in _tables(path.parents[1])[path.stem])
     parts = [
         f"<h1>{html.escape(path.stem)}</h1>",
-        f"<p>One run of the grid <code>{grid}</code>, profile <code>{profile}</code>, as it was "
-        f'executed. <a href="{path.name}" download>Download the notebook</a>; its figures are left '
-        "out. The cell of parameters below says what this run was.</p>",
+        f"<p>One run of profile <code>{path.parts[-3]}</code>, as it was executed; in the tables: "
+        f'{shown or "none, another run needed it"}. <a href="{path.name}" download>Download the '
+        "notebook</a>; its figures are left out. The cell of parameters below says what this run "
+        "was.</p>",
     ]
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             # the page has a title of its own: a step down for every heading of the notebook
             text = "\n".join("#" + line if line[:1] == "#" else line for line in source.split("\n"))
-            # from results/PROFILE/notebooks/GRID/ it is four steps up, not one
-            parts.append(PAGE.sub(r'href="../../../../\1.html', MARKDOWN.render(text)))
+            # from results/PROFILE/runs/ it is three steps up, not one
+            parts.append(PAGE.sub(r'href="../../../\1.html', MARKDOWN.render(text)))
         else:
             parts.append(_code(cell, source))
     return "\n".join(parts)
+
+
+@cache
+def _tables(folder: Path) -> Mapping[str, list[str]]:
+    """Return the names of the tables that each run stands in."""
+    found = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        for row in csv.DictReader(path.with_suffix(".csv").read_text().splitlines()):
+            found[row["run"]].append(path.stem)
+    return found
 
 
 def _code(cell: Mapping[str, Any], source: str) -> str:

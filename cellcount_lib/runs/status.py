@@ -20,6 +20,7 @@ from cellcount_lib.runs.identity import changes, decisive, identity_of
 
 STATES = ("done", "kept", "stale", "failed", "missing")
 CURRENT = ("done", "kept")
+RUNS = "runs"  # folder of the kept notebooks, beside the tables of their profile
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def chapter_of(run: Run) -> Path:
 
 
 def kept_notebooks(profile: str) -> Path:
-    """Return the folder of the committed notebooks of a profile, by grid and run."""
-    return project() / "results" / profile / "notebooks"
+    """Return the folder of the committed notebooks of a profile, one a run."""
+    return project() / "results" / profile / RUNS
 
 
 def states(
@@ -73,12 +74,17 @@ def states(
     states: dict[str, State] = {}
     for run in runs:
         state = _state(run, folder / run.id, fingerprints(run.parameters["dataset"]))
-        if state.state == "missing" and kept is not None:
+        if kept is not None:
             state = _kept(state, kept, fingerprints(run.parameters["dataset"]))
-        needed = [states[n] for n in run.needs if n in states and states[n].state not in CURRENT]
-        if state.state in CURRENT and needed:
-            why = f"{needed[0].run.id} is {needed[0].state}"
-            state = State(run, state.folder, "stale", why, None)
+        for needed in (states[name] for name in run.needs if name in states):
+            if state.state not in CURRENT:
+                break
+            if needed.state not in CURRENT:
+                why = f"{needed.run.id} is {needed.state}"
+                state = State(run, state.folder, "stale", why, None)
+            elif state.record is not None and executed_since(needed.record, state.record):
+                why = f"{needed.run.id} was executed again since"
+                state = State(run, state.folder, "stale", why, None)
         states[run.id] = state
     return list(states.values())
 
@@ -102,6 +108,14 @@ def differences(
     return changes(record.identity, now)
 
 
+def executed_since(needed: Record | None, record: Record) -> bool:
+    """Tell whether a run that another one needs ended only after that had begun.
+
+    What it left is then not what the other one used. Times are UTC, ISO 8601.
+    """
+    return needed is not None and needed.finished > record.started
+
+
 def few(words: list[str]) -> str:
     """Return the first words of a list, and that there are more."""
     return ", ".join(words[:3]) + (" ..." if len(words) > 3 else "")
@@ -123,22 +137,28 @@ def _state(run: Run, folder: Path, data: str | None) -> State:
     return State(run, folder, "done", record.status, record)
 
 
-def _kept(missing: State, kept: Path, data: str | None) -> State:
-    """Look for a kept notebook that is current; the run may stand in several tables."""
-    run, why = missing.run, missing.why
-    for path in sorted(kept.glob(f"*/{run.id}.ipynb")):
-        try:
-            record = read_record(path)
-        except DataError as error:
-            why = str(error)
-            continue
-        if record.status == "failed":
-            continue
-        different = differences(record, chapter_of(run), parameters=run.parameters, data=data)
-        if not different:
-            return State(run, missing.folder, "kept", record.status, record)
-        why = f"{missing.why}; what is kept is stale, changed since: {few(different)}"
-    return State(run, missing.folder, "missing", why, None)
+def _kept(here: State, kept: Path, data: str | None) -> State:
+    """Take the kept notebook where it is current and there is no result here, or an older one.
+
+    A run has one record, the newest, whichever machine made it and whichever tables show it.
+    """
+    run, path = here.run, kept / f"{here.run.id}.ipynb"
+    if here.state == "stale" or not path.exists():
+        return here
+    try:
+        record = read_record(path)
+    except DataError as error:
+        return here if here.record else State(run, here.folder, "missing", str(error), None)
+    if record.status == "failed":
+        return here
+    if different := differences(record, chapter_of(run), parameters=run.parameters, data=data):
+        if here.state != "missing":
+            return here
+        why = f"{here.why}; what is kept is stale, changed since: {few(different)}"
+        return State(run, here.folder, "missing", why, None)
+    if here.state == "done" and here.record and here.record.finished >= record.finished:
+        return here
+    return State(run, here.folder, "kept", record.status, record)
 
 
 def data_fingerprint(name: str, root: Path | None) -> str | None:

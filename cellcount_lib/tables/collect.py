@@ -2,21 +2,21 @@
 
 import csv
 import io
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.errors import DataError
-from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
-from cellcount_lib.records import NOTEBOOK, Record, read_record
-from cellcount_lib.runs.grid import Grid
-from cellcount_lib.runs.status import State, kept_notebooks, states
+from cellcount_lib.records import Record
+from cellcount_lib.runs.grid import Grid, Run
+from cellcount_lib.runs.status import State
+from cellcount_lib.scoring.instances import INSTANCES
+from cellcount_lib.scoring.pixels import PIXELS
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.tables.kept import Records, public_name, without_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +41,8 @@ RUN_COLUMNS = (
     "data",
     "code",
 )
-IMAGE_KEYS = ("image", "status", "n_true", "n_pred", "tp", "fp", "fn")
+IMAGE_COLUMNS = ("run", "image", "n_true", "n_pred", "tp", "fp", "fn", "status")
 SEP = "\n"
-FOLDER = r'folder:(?:[^/"+\\\s]*/)+'  # up to the last part of a path
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ class Results:
     images : DataFrame
         ``run`` and the per-picture rows of `protocols.Protocol.score`.
     missing : list of str
-        Ids of runs without a usable record, with the reason.
+        Rows without a usable record, as `missing_run` names them.
     """
 
     runs: "pd.DataFrame"
@@ -66,36 +65,62 @@ class Results:
     missing: list[str]
 
 
-def collect(grid: Grid, folder: Path, *, root: Path | None = None) -> Results:
-    """Read the records of a grid.
+def collect(grid: Grid, found: Sequence[State]) -> Results:
+    """Put the records of a grid together, from the states of its runs.
 
     A failed run keeps its row without scores. A stale run counts as missing: its numbers are of
     other code or data. A run that is not in the folder counts with its kept notebook.
     """
-    import pandas as pd
-
-    kept = kept_notebooks(folder.name)
-    by_id = {state.run.id: state for state in states(grid.runs, folder, root=root, kept=kept)}
-    runs, images, missing = [], [], []
+    by_id = {state.run.id: state for state in found}
+    rows, missing = [], []
     for row in grid.rows:
         for run in row.runs:
             state = by_id[run.id]
             if state.record is None or state.state in ("missing", "stale"):
-                missing.append(f"{run.id}: {state.state} ({state.why})")
-                continue
-            runs.append(run_row(row.label, state))
-            images += [{"run": run.id, **image} for image in state.record.images]
-    return Results(pd.DataFrame(runs), pd.DataFrame(images), missing)
+                why = f"{state.state} ({without_paths(state.why)})"
+                missing.append(missing_run(row.label, run, why))
+            else:
+                rows.append((row.label, run.id, state.record))
+    return _results(rows, missing)
 
 
-def run_row(label: str, state: State) -> dict[str, Any]:
+def missing_run(label: str, run: Run, why: str) -> str:
+    """Name a run that a table lacks, and why."""
+    return f"{label}, seed {run.parameters['seed']}: {why}"
+
+
+def again(results: Results, records: Records) -> Results:
+    """Make the results of the same rows and runs again, from the kept records."""
+    runs = zip(results.runs["label"], results.runs["run"], strict=True)
+    return _results([(label, run, records(run)) for label, run in runs], results.missing)
+
+
+def _results(rows: Sequence[tuple[str, str, Record]], missing: list[str]) -> Results:
+    import pandas as pd
+
+    runs = pd.DataFrame([run_row(*row) for row in rows], columns=None if rows else RUN_COLUMNS)
+    by_run = {run: record.images for _, run, record in rows}
+    images = pd.DataFrame([{"run": run, **row} for run, found in by_run.items() for row in found])
+    images = images.reindex(columns=_image_columns([str(name) for name in images]))
+    # as whoever verifies what was written will read it
+    return Results(from_csv(to_csv(runs)), from_csv(to_csv(images)), missing)
+
+
+def _image_columns(there: Sequence[str]) -> list[str]:
+    """Return the columns of the per-picture rows in the order of `protocols.Protocol.score`."""
+    matchings = [name[3:] for name in sorted(there) if name.startswith("tp_")]
+    further = [f"{kind}_{name}" for name in matchings for kind in ("tp", "fp", "fn")]
+    known = [*further, *PIXELS, *INSTANCES, "n_objects_true", "n_objects_pred"]
+    others = sorted({*there} - {*IMAGE_COLUMNS, *known})
+    return [*IMAGE_COLUMNS, *(name for name in (*known, *others) if name in there)]
+
+
+def run_row(label: str, run: str, record: Record) -> dict[str, Any]:
     """Make the tidy row of a run."""
-    record = state.record
-    assert record is not None
     known = {
         "label": label,
         "seed": record.parameters["seed"],
-        "run": state.run.id,
+        "run": run,
         "dataset": public_name(str(record.parameters["dataset"])),
         "protocol": record.protocol,
         "protocol_scale": record.protocol_scale,
@@ -117,17 +142,6 @@ def run_row(label: str, state: State) -> dict[str, Any]:
     return known | (scores(record.table(), record.protocol) if record.images else {})
 
 
-def public_name(dataset: str) -> str:
-    """Return a dataset's name without the place of a folder on somebody's disk.
-
-    Examples
-    --------
-    >>> public_name("patches:5:folder:/home/me/cells"), public_name("simulated:nuclei")
-    ('patches:5:folder:cells', 'simulated:nuclei')
-    """
-    return re.sub(FOLDER, "folder:", dataset)
-
-
 def _code(record: Record) -> str:
     return digest(dict(record.identity["code"]))[:12]
 
@@ -144,12 +158,6 @@ def scores(rows: "pd.DataFrame", protocol_name: str) -> dict[str, float]:
     if ruler.count == "released":
         found["mae_objects"] = float((rows["n_objects_pred"] - rows["n_objects_true"]).abs().mean())
     return found
-
-
-def write_results(results: Results, folder: Path, name: str) -> None:
-    """Write both tidy files, each whole or not at all."""
-    write_whole(folder / f"{name}.csv", to_csv(results.runs))
-    write_whole(folder / f"{name}-images.csv", to_csv(results.images))
 
 
 def to_csv(table: "pd.DataFrame") -> str:
@@ -171,19 +179,22 @@ def _cell(value: Any) -> Any:
 
 
 def read_results(folder: Path, name: str) -> Results:
-    """Read what `write_results` wrote."""
-    import pandas as pd
-
+    """Read the tidy files of a table."""
     paths = folder / f"{name}.csv", folder / f"{name}-images.csv"
     for path in paths:
         if not path.exists():
             raise DataError(
                 f"{path}: expected collected results; make them: cellcount tables {name}"
             )
-    runs, images = (
-        pd.read_csv(path, dtype=str, keep_default_na=False).apply(_typed) for path in paths
-    )
+    runs, images = (from_csv(path.read_text()) for path in paths)
     return Results(runs, images, [])
+
+
+def from_csv(text: str) -> "pd.DataFrame":
+    """Read what `to_csv` wrote."""
+    import pandas as pd
+
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).apply(_typed)
 
 
 TEXTS = {*RUN_COLUMNS, "image", "status"} - {"seed", "protocol_scale", "cutoff", "seconds"}
@@ -199,79 +210,3 @@ def _typed(column: "pd.Series[str]") -> "pd.Series[Any]":
         return column.astype("int64")
     numbers = [float(value) if value else float("nan") for value in column]
     return pd.Series(numbers, index=column.index, name=column.name)
-
-
-def keep_notebooks(grid: Grid, folder: Path, out: Path) -> int:
-    """Copy the executed notebooks of a grid without their pictures; return how many.
-
-    Pictures of real data may not travel, and those of simulated data weigh more than all else:
-    each is replaced by a line that says so. Text, tables and the record stay. What another table
-    has kept, or an earlier collection on another machine, is taken from there.
-    """
-    number = 0
-    kept = kept_notebooks(folder.name)
-    for state in states(grid.runs, folder, kept=kept):
-        path, place = state.folder / NOTEBOOK, out / f"{state.run.id}.ipynb"
-        if state.state == "kept":
-            path = next(p for p in sorted(kept.glob(f"*/{place.name}")) if _same(p, state.record))
-        if path.exists():
-            notebook = json.loads(path.read_text())
-            small = notebook if state.state == "kept" else lean(notebook)
-            write_whole(place, json.dumps(small, separators=(",", ":"), sort_keys=True) + SEP)
-            number += 1
-    return number
-
-
-def _same(path: Path, record: Record | None) -> bool:
-    try:
-        return read_record(path) == record
-    except DataError:
-        return False
-
-
-def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a notebook without pictures, warnings, timings, and places on a disk."""
-    cells = []
-    for cell in notebook["cells"]:
-        cell = dict(cell)
-        tags = cell["metadata"].get("tags", [])
-        cell["metadata"] = {"tags": tags} if tags else {}
-        if "injected-parameters" in tags:
-            cell["source"] = _without_places(cell["source"])
-        if cell["cell_type"] == "code":
-            said = [o for o in cell["outputs"] if o.get("name") != "stderr"]
-            cell["outputs"] = [_without_picture(output) for output in said]
-        cells.append(cell)
-    metadata = {k: notebook["metadata"][k] for k in ("kernelspec", "language_info")}
-    metadata["language_info"] = {"name": "python"}
-    found = json.dumps({**notebook, "cells": cells, "metadata": metadata})
-    made: dict[str, Any] = json.loads(re.sub(FOLDER, "folder:", found))
-    return made
-
-
-def _without_places(source: str | Sequence[str]) -> str:
-    lines = "".join(source).splitlines()
-    places = ("out =", "root =", "run_folder =")
-    return SEP.join(line for line in lines if not line.startswith(places))
-
-
-def without_paths(text: str) -> str:
-    """Shorten paths to their last part: where something lay on a disk is nobody's business.
-
-    Examples
-    --------
-    >>> without_paths("DataError: /home/me/data/a.png: it is empty")
-    'DataError: a.png: it is empty'
-    """
-    return re.sub(r"(?<![\w.])/(?:[^\s/:'\"]+/)+", "", text)
-
-
-def _without_picture(output: Mapping[str, Any]) -> dict[str, Any]:
-    if output["output_type"] == "error":
-        return {**output, "evalue": without_paths(output["evalue"]), "traceback": []}
-    data = output.get("data", {})
-    if not any(kind.startswith("image/") for kind in data):
-        return dict(output)
-    size = data.get("text/plain", "a figure")
-    text = f"{''.join(size)}: left out of the kept notebook; run it to see the figure"
-    return {"output_type": "display_data", "metadata": {}, "data": {"text/plain": text}}

@@ -1,10 +1,8 @@
 """The command ``cellcount tables``."""
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,10 +16,6 @@ from cellcount_lib.runs.command import (
     parse_seeds,
     runs_folder,
 )
-
-if TYPE_CHECKING:
-    from cellcount_lib.runs.grid import Grid
-    from cellcount_lib.tables.collect import Results
 
 
 def tables_command(
@@ -39,34 +33,39 @@ def tables_command(
     verify: Annotated[
         bool, typer.Option("--verify", help="Compute the committed tables again and compare.")
     ] = False,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore",
+            help="With --verify: score every picture of baselines and controls again, not one.",
+        ),
+    ] = False,
     render: Annotated[
-        bool, typer.Option("--render", help="Make the committed tables again from their CSV files.")
+        bool, typer.Option("--render", help="Make the committed tables again from kept notebooks.")
     ] = False,
 ) -> None:
     """Collect the records of a grid and make its table: tidy CSV, Markdown, HTML and LaTeX.
 
-    With --verify or --render nothing is collected. --verify computes again what lies in the results
-    and compares; the exit code is 1 if anything differs. Rows that were made by other code than
-    there is now are listed as stale, with the definitions that differ. --render writes Markdown,
-    HTML and LaTeX again.
+    With --verify or --render nothing is collected. --verify makes all files of the tables again
+    from the kept notebooks of their runs, compares these with themselves and with each other, and
+    scores a picture of every baseline and control again; the exit code is 1 if anything differs.
+    Rows that were made by other code than there is now are listed as stale, with the definitions
+    that differ. --render writes what --verify expects.
     """
     from cellcount_lib.errors import DataError, InputError
-    from cellcount_lib.files import write_whole
     from cellcount_lib.runs.grid import load_grid
-    from cellcount_lib.tables.collect import (
-        collect,
-        keep_notebooks,
-        public_name,
-        read_results,
-        write_results,
-    )
+    from cellcount_lib.runs.status import RUNS, kept_notebooks, states
+    from cellcount_lib.tables.collect import collect
+    from cellcount_lib.tables.kept import keep, public_name
     from cellcount_lib.tables.render import tables, to_markdown
-    from cellcount_lib.tables.verify import published
+    from cellcount_lib.tables.write import write
 
     if verify and render:
         raise InputError("give --verify or --render: what is rendered first cannot differ")
+    if rescore and not verify:
+        raise InputError("--rescore: expected --verify with it")
     if verify:
-        _verify(grid, out)
+        _verify(grid, out, everything=rescore)
         return
     if render:
         _render(grid, out)
@@ -74,7 +73,9 @@ def tables_command(
     if grid is None:
         raise InputError("give the name of a GRID, --verify or --render")
     made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
-    results = collect(made, runs_folder(runs_dir, profile), root=root)
+    runs, kept = runs_folder(runs_dir, profile), kept_notebooks(profile)
+    found = states(made.runs, runs, root=root, kept=kept)
+    results = collect(made, found)
     if results.missing and not allow_missing:
         few = "\n  ".join(results.missing[:5])
         more = f"\n  and {len(results.missing) - 5} more" if len(results.missing) > 5 else ""
@@ -85,73 +86,57 @@ def tables_command(
     if len(results.runs) == 0:
         raise DataError(f"no run of {made.name} is there; run them: cellcount run {grid}")
     folder = out / profile
-    write_results(results, folder, made.name)
-    # From here on what was written, as whoever verifies it later will read it.
-    results = replace(read_results(folder, made.name), missing=results.missing)
-    kept = keep_notebooks(made, runs_folder(runs_dir, profile), folder / "notebooks" / made.name)
-    _write(made, results, folder)
-    plan = {
+    changed = list(keep(found, kept, folder))
+    asked = {
         "grid": str(grid),
         "seeds": parse_seeds(seeds),
         "dataset": dataset and public_name(dataset),
         "scale": scale,
-        "missing": results.missing,
-        "columns": dict(made.columns),
-        "published": published(made),
     }
-    write_whole(folder / f"{made.name}.json", json.dumps(plan) + "\n")
+    write(made, results, asked, folder)
     typer.echo(to_markdown(tables(made, results)))
-    typer.echo(f"{folder / made.name}.csv, .md, .html, .tex and {kept} notebooks")
+    typer.echo(
+        f"{folder / made.name}.csv, .json, .md, .html and .tex; notebooks in {folder / RUNS}"
+    )
+    _render(None, out, of=changed)
 
 
-def _write(made: "Grid", results: "Results", folder: Path) -> None:
-    from cellcount_lib.files import write_whole
-    from cellcount_lib.tables.render import FORMATS, tables
-    from cellcount_lib.tables.verify import notebook_place
-
-    found = tables(made, results, notebook=notebook_place(made.name))
-    for extension, write in FORMATS.items():
-        write_whole(folder / f"{made.name}.{extension}", write(found))
-
-
-def _plans(grid: str | None, out: Path) -> Iterator[tuple[Path, Mapping[str, Any], "Grid"]]:
-    """Go through the collected tables: folder, plan and grid; at least one, or it is an error."""
-    from cellcount_lib.errors import DataError
-    from cellcount_lib.tables.verify import planned
-
-    looked = 0
-    for path in sorted(out.glob("*/*.json")):
-        plan = json.loads(path.read_text())
-        if grid is None or plan["grid"] == grid:
-            looked += 1
-            yield path.parent, plan, planned(plan, path.parent.name)
-    if not looked:
-        raise DataError(f"{out}: expected collected tables, found none")
-
-
-def _render(grid: str | None, out: Path) -> None:
+def _render(grid: str | None, out: Path, *, of: Sequence[str] | None = None) -> None:
+    """Write tables again from their kept notebooks: all, or those with one of some runs."""
     from cellcount_lib.tables.collect import read_results
+    from cellcount_lib.tables.kept import records_in
+    from cellcount_lib.tables.write import made_again, plans, write
 
-    for folder, plan, made in _plans(grid, out):
-        _write(made, replace(read_results(folder, made.name), missing=plan["missing"]), folder)
-        typer.echo(f"{folder / made.name}.md, .html and .tex")
+    for folder, plan, made in plans(grid, out):
+        if of is None or set(of) & set(read_results(folder, made.name).runs["run"]):
+            write(made, made_again(made, plan, folder, records_in(folder)), plan, folder)
+            typer.echo(f"{folder / made.name}.csv, .json, .md, .html and .tex written again")
 
 
-def _verify(grid: str | None, out: Path) -> None:
-    from cellcount_lib.tables.stale import stale_lines
-    from cellcount_lib.tables.verify import differences, read_results
+def _verify(grid: str | None, out: Path, *, everything: bool) -> None:
+    from itertools import groupby
 
-    wrong, looked, rows, stale = [], 0, 0, 0
-    for folder, plan, made in _plans(grid, out):
-        name = f"{folder.name}/{made.name}"
-        wrong += [f"{name}: {text}" for text in differences(made, folder, missing=plan["missing"])]
-        runs = read_results(folder, made.name).runs.to_dict("records")
-        lines = list(stale_lines(runs, folder / "notebooks" / made.name))
-        for line in lines:
-            typer.echo(f"{name}: stale: {line}")
-        looked, rows, stale = looked + 1, rows + len(runs), stale + len(lines)
+    from cellcount_lib.tables.collect import read_results
+    from cellcount_lib.tables.kept import records_in
+    from cellcount_lib.tables.stale import stale, stale_lines
+    from cellcount_lib.tables.verify import differences, notebook_differences
+    from cellcount_lib.tables.write import plans
+
+    wrong, looked, rows, old = [], 0, 0, 0
+    for folder, those in groupby(plans(grid, out), key=lambda plan: plan[0]):
+        records = records_in(folder)
+        changed = stale(folder, records)
+        wrong += [f"{folder.name}/{text}" for text in notebook_differences(folder, records)]
+        for _, plan, made in those:
+            found = differences(made, plan, folder, records)
+            wrong += [f"{folder.name}/{text}" for text in found]
+            runs = read_results(folder, made.name).runs.to_dict("records")
+            lines = list(stale_lines(made, runs, changed, records))
+            for line in lines:
+                typer.echo(f"{folder.name}/{made.name}: stale: {line}")
+            looked, rows, old = looked + 1, rows + len(runs), old + len(lines)
     for text in wrong:
         typer.echo(text, err=True)
-    typer.echo(f"{looked} tables, {len(wrong)} differences; {stale} of {rows} rows are stale")
+    typer.echo(f"{looked} tables, {len(wrong)} differences; {old} of {rows} rows are stale")
     if wrong:
         raise typer.Exit(1)

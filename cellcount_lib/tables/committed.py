@@ -13,10 +13,11 @@ import pandas as pd
 
 from cellcount_lib.errors import DataError, unknown_name
 from cellcount_lib.runs.grid import project
+from cellcount_lib.runs.status import RUNS
 from cellcount_lib.tables.collect import Results, read_results
 
 INSTALLED = Path("share", "cellcount", "results")
-NOTEBOOK_LINK = re.compile(r'href="(notebooks/[^"]+)"')
+NOTEBOOK_LINK = re.compile(rf'href="({RUNS}/[^"]+)"')
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ assert spec.loader is not None
 run_pages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run_pages)
 
-ROW = '<tr><th>{0} (seed <a href="../results/laptop/notebooks/t/{1}.html">0</a>)</th></tr>'
+ROW = '<tr><th>{0} (seed <a href="../results/laptop/runs/{1}.html">0</a>)</th></tr>'
 BODY = f"<p>Words</p><table>{ROW.format('one', 'r1')}{ROW.format('two', 'r2')}</table><p>Note.</p>"
 
 
 def test_a_stale_run_has_a_dagger_and_its_table_a_note():
-    marked = run_pages.marked(BODY, {("t", "r2"): ["Dice"]})
+    marked = run_pages.marked(BODY, {"r2": ["Dice"]})
     assert marked.count("†") == 2
     one, two = marked.split("<tr>")[1:]
     assert "†" not in one
@@ -23,13 +23,13 @@ def test_a_stale_run_has_a_dagger_and_its_table_a_note():
     assert marked.index("</table>") < marked.index('<p class="stale">') < marked.index("<p>Note.")
 
 
-def test_a_current_table_and_another_table_stay_as_they_are():
+def test_a_current_table_and_that_of_other_runs_stay_as_they_are():
     assert run_pages.marked(BODY, {}) == BODY
-    assert run_pages.marked(BODY, {("other", "r2"): ["Dice"]}) == BODY
+    assert run_pages.marked(BODY, {"r3": ["Dice"]}) == BODY
 
 
 def test_two_tables_have_a_note_each_where_they_need_one():
     other = f"<table>{ROW.format('three', 'r3')}</table>"
-    marked = run_pages.marked(BODY + other, {("t", "r1"): ["Dice"]})
+    marked = run_pages.marked(BODY + other, {"r1": ["Dice"]})
     assert marked.count('<p class="stale">') == 1
     assert marked.endswith(other)

@@ -10,7 +10,7 @@ from tests.runs.test_launch import Place
 def test_a_table_grows_on_another_machine(tmp_path):
     here = Place(make_project(tmp_path / "project"), tmp_path / "here")
     results = here.project / "results"
-    notebooks = results / "smoke" / "notebooks" / "quick"
+    notebooks = results / "smoke" / "runs"
     assert here.run("run", "--seeds", "0", "--jobs", "2").returncode == 0
     made = here.run("tables", "--seeds", "0", "--out", str(results))
     assert made.returncode == 0, made.stderr

@@ -25,7 +25,10 @@ ORACLE = Run(WITHOUT, dataclasses.asdict(Scoring("oracle", profile="smoke")))
 ALL = [TRAINED, AGAIN, ORACLE]
 
 
-def record(run, status="completed", code=None):
+EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+
+
+def record(run, status="completed", code=None, started=LATE, finished=LATE):
     data = load("simulated", split="train").fingerprint
     identity = identity_of(chapter_of(run), run.parameters, data=data)
     return Record(
@@ -41,7 +44,8 @@ def record(run, status="completed", code=None):
         images=[],
         history=[],
         seconds={"total": 1.0},
-        started="2026-01-01T00:00:00Z",
+        started=started,
+        finished=finished,
     )
 
 
@@ -55,9 +59,9 @@ def keep(folder, run, **about):
 @pytest.fixture
 def look(tmp_path):
     def look(runs=ALL):
-        return states(runs, tmp_path / "runs", kept=tmp_path / "kept")
+        return states(runs, tmp_path / "here", kept=tmp_path / "runs")
 
-    look.runs, look.kept = tmp_path / "runs", tmp_path / "kept"
+    look.runs, look.kept = tmp_path / "here", tmp_path / "runs"
     return look
 
 
@@ -78,7 +82,7 @@ def test_nothing_is_there(look):
 
 def test_kept_is_as_good_as_done(look):
     for run in ALL:
-        keep(look.kept / "a", run)
+        keep(look.kept, run)
     found = look()
     assert said(found) == ["kept"] * 3
     assert found[2].record.parameters == ORACLE.parameters
@@ -88,50 +92,67 @@ def test_kept_is_as_good_as_done(look):
 
 
 def test_weights_that_another_run_needs_are_made_again(look):
-    keep(look.kept / "a", TRAINED)
-    keep(look.kept / "a", ORACLE)
+    keep(look.kept, TRAINED)
+    keep(look.kept, ORACLE)
     found = look()
     assert said(found) == ["kept", "missing", "kept"]
     assert ids(to_do(found)) == [TRAINED.id, AGAIN.id]
 
 
 def test_a_kept_notebook_of_other_code_says_which(look):
-    keep(look.kept / "a", ORACLE, code={"oracle": "00000000"})
+    keep(look.kept, ORACLE, code={"oracle": "00000000"})
     (found,) = look([ORACLE])
     assert found.state == "missing"
     assert found.why == "not begun; what is kept is stale, changed since: oracle"
-    keep(look.kept / "b", ORACLE)  # another table has it
-    (found,) = look([ORACLE])
-    assert found.state == "kept"
 
 
 def test_a_kept_record_of_a_folder_does_not_say_where_it_lay(look, tmp_path):
     asked = Scoring("oracle", f"folder:{tmp_path}/cells", profile="smoke")
     run = Run(WITHOUT, dataclasses.asdict(asked))
-    keep(look.kept / "a", run)
-    path = look.kept / "a" / f"{run.id}.ipynb"
+    keep(look.kept, run)
+    path = look.kept / f"{run.id}.ipynb"
     path.write_text(path.read_text().replace(f"{tmp_path}/", ""))
     (found,) = look([run])
     assert (found.state, found.record.parameters["dataset"]) == ("kept", "folder:cells")
-    assert stale(look.kept / "a") == {run.id: []}
+    assert stale(look.kept.parent) == {run.id: []}
 
 
 def test_a_kept_failure_and_a_damaged_notebook_are_no_results(look):
-    keep(look.kept / "a", ORACLE, status="failed")
+    keep(look.kept, ORACLE, status="failed")
     assert said(look([ORACLE])) == ["missing"]
-    (look.kept / "a" / f"{ORACLE.id}.ipynb").write_text('{"cells": []}')
+    (look.kept / f"{ORACLE.id}.ipynb").write_text('{"cells": []}')
     (found,) = look([ORACLE])
     assert found.state == "missing"
     assert "expected an executed notebook with a record" in found.why
 
 
 def test_what_lies_here_comes_before_what_is_kept(look):
-    keep(look.kept / "a", ORACLE)
+    keep(look.kept, ORACLE)
     write_record(look.runs / ORACLE.id, record(ORACLE, code={"oracle": "00000000"}))
     (found,) = look([ORACLE])
     assert (found.state, found.why) == ("stale", "changed since: oracle")
     assert to_do([found]) == []
     assert ids(to_do([found], refresh=True)) == [ORACLE.id]
+
+
+def test_a_run_has_one_record_the_newest(look):
+    write_record(look.runs / ORACLE.id, record(ORACLE))
+    keep(look.kept, ORACLE, finished=EARLY)
+    assert said(look([ORACLE])) == ["done"]
+    keep(look.kept, ORACLE, finished="2026-01-02T00:00:00Z")  # by another machine
+    (found,) = look([ORACLE])
+    assert (found.state, found.record.finished) == ("kept", "2026-01-02T00:00:00Z")
+    write_record(look.runs / ORACLE.id, record(ORACLE, "failed"))
+    assert said(look([ORACLE])) == ["kept"], "a failure here does not undo a result elsewhere"
+
+
+def test_a_run_is_stale_where_what_it_needs_was_executed_again(look):
+    keep(look.kept, TRAINED, finished="2026-01-02T00:00:00Z")
+    keep(look.kept, AGAIN)
+    found = look()
+    assert said(found) == ["kept", "stale", "missing"]
+    assert found[1].why == f"{TRAINED.id} was executed again since"
+    assert stale(look.kept.parent) == {TRAINED.id: [], AGAIN.id: [f"the run {TRAINED.id}"]}
 
 
 def test_a_run_is_stale_where_what_it_needs_is(look):

@@ -7,18 +7,28 @@ from pathlib import Path
 import pytest
 
 from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.runs.grid import Grid
 from cellcount_lib.tables.committed import committed, results_folder, table
-from cellcount_lib.tables.verify import differences, planned
+from cellcount_lib.tables.kept import records_in
+from cellcount_lib.tables.verify import differences, notebook_differences
+from cellcount_lib.tables.write import plans
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = sorted((ROOT / "results").glob("*/*.json"))
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda p: f"{p.parent.name}-{p.stem}")
-def test_a_committed_table_is_what_its_sources_say(path):
-    plan = json.loads(path.read_text())
-    grid = planned(plan, path.parent.name)
-    assert list(differences(grid, path.parent, missing=plan["missing"])) == []
+PLANS = list(plans(None, ROOT / "results"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "plan", "grid"), PLANS, ids=lambda x: x.name if isinstance(x, Grid) else ""
+)
+def test_a_committed_table_is_what_its_runs_say(folder, plan, grid):
+    assert list(differences(grid, plan, folder, records_in(folder))) == []
+
+
+@pytest.mark.parametrize("folder", sorted({folder for folder, *_ in PLANS}))
+def test_kept_notebooks_agree_with_each_other(folder):
+    assert list(notebook_differences(folder, records_in(folder))) == []
 
 
 def test_a_table_is_found_by_its_name_and_shows_links_from_the_chapters(tmp_path, monkeypatch):
@@ -28,7 +38,7 @@ def test_a_table_is_found_by_its_name_and_shows_links_from_the_chapters(tmp_path
     (tmp_path / "chapters" / "03_one_experiment.ipynb").touch()
     monkeypatch.setenv("CELLCOUNT_PROJECT", str(tmp_path))
     (place / "t.json").write_text(json.dumps({"published": {"a": {"f1": 0.5}}}))
-    (place / "t.html").write_text('<a href="notebooks/t/run.ipynb">0</a>')
+    (place / "t.html").write_text('<a href="runs/run.ipynb">0</a>')
     (place / "t.csv").write_text("label,seed,run,f1\na,0,r,0.25\n")
     (place / "t-images.csv").write_text("run,image,tp\nr,x,1\n")
     assert committed() == ["t"]
@@ -36,7 +46,7 @@ def test_a_table_is_found_by_its_name_and_shows_links_from_the_chapters(tmp_path
     assert found.results.runs["f1"].tolist() == [0.25]
     assert found.published.loc["a", "f1"] == 0.5
     assert repr(found) == "table 't', profile 'laptop': 1 runs"
-    assert found._repr_html_() == '<a href="../results/laptop/notebooks/t/run.ipynb">0</a>'
+    assert found._repr_html_() == '<a href="../results/laptop/runs/run.ipynb">0</a>'
     with pytest.raises(InputError, match="did you mean 't'"):
         table("tt")
 
