@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from cellcount_lib.tables.collect import Results, scores
+from cellcount_lib.tables.collect import Results, scores, to_csv
 
 
 def images(run, tp, n_true=10):
@@ -31,6 +31,12 @@ def results(**rows):
             pictures.append(table)
             runs.append(row | scores(table, "recommended"))
     return Results(pd.DataFrame(runs), pd.concat(pictures), [])
+
+
+def write_results(made, folder, name):
+    """Write the tidy files of a table."""
+    (folder / f"{name}.csv").write_text(to_csv(made.runs))
+    (folder / f"{name}-images.csv").write_text(to_csv(made.images))
 
 
 GOOD, BAD = [9, 8, 10, 9, 7, 9, 10, 8], [5, 4, 6, 5, 3, 5, 6, 4]

@@ -14,9 +14,8 @@ import yaml
 
 from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.files import write_whole
-from cellcount_lib.tables.collect import write_results
 from cellcount_lib.tables.quoted import LINK, resolve
-from tests.tables.made_results import results
+from tests.tables.made_results import results, write_results
 from tools.quoted_numbers import prose, typed_again, wrong
 
 ROOT = Path(__file__).resolve().parents[2]
