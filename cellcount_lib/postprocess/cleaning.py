@@ -65,7 +65,8 @@ class Cleaning(Sized):
             mask = _dilate(_erode(mask, radius), radius)
             mask = _erode(_dilate(mask, radius), radius)
         if self.holes_below:
-            mask = drop_small(components(~mask), self.holes_below) == 0
+            regions = components(~mask)
+            mask = mask | (np.bincount(regions.ravel()) < self.holes_below)[regions]
         return components(mask, self.connectivity)
 
     def objects(self, mask: Mask) -> Labels:
@@ -94,8 +95,13 @@ def drop_small(labels: Labels, below: int) -> Labels:
     >>> drop_small(np.array([[1, 0, 2, 2]], np.int32), 2).tolist()
     [[0, 0, 2, 2]]
     """
-    small = np.bincount(labels.ravel()) < below
-    return np.where(small[labels], np.int32(0), labels) if small[1:].any() else labels
+    pixels = np.flatnonzero(labels)  # the background of a picture, most of it, costs nothing
+    values = labels.ravel()[pixels]
+    small = (np.bincount(values) < below)[values]
+    if small.any():
+        labels = labels.copy()
+        labels.ravel()[pixels[small]] = 0
+    return labels
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:

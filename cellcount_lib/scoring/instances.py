@@ -14,27 +14,23 @@ Why no assignment problem is solved here: labels do not overlap, so a true objec
 half of their union with one prediction at most, and the other way round. IoU > 0.5 is one-to-one.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cellcount_lib.scoring.detection import detection_scores
 from cellcount_lib.scoring.matching import splits_and_merges
-from cellcount_lib.scoring.objects import iou_matrix
+from cellcount_lib.scoring.objects import Labelled, iou_matrix
 
 # 0.5, 0.55, ..., 0.95: the ten thresholds of the Data Science Bowl 2018 (and of COCO).
 IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 INSTANCES = ("splits", "merges", "iou_sum", "ap")
 
 
-def instance_columns(
-    true: NDArray[np.integer], pred: NDArray[np.integer]
-) -> dict[str, int | float]:
-    """Count splits and merges, and measure outlines, of one picture: labels (H, W).
+def instance_columns(true: Labelled, pred: Labelled) -> dict[str, int | float]:
+    """Count splits and merges, and measure outlines, of one picture: labels (H, W) or `listed`.
 
     Examples
     --------
     A prediction of 3 of 4 pixels (IoU 0.75) is a match at 0.5, 0.55, ..., 0.7:
 
+    >>> import numpy as np
     >>> instance_columns(np.array([[1, 1, 1, 1]]), np.array([[1, 1, 1, 0]]))
     {'splits': 0, 'merges': 0, 'iou_sum': 0.75, 'ap': 0.5}
     """

@@ -41,12 +41,13 @@ from cellcount_lib.errors import InputError, unknown_name
 from cellcount_lib.scoring.objects import (
     Floats,
     Ints,
+    Labelled,
+    Objects,
     box_centres,
     centroids,
-    check_pair,
     contingency,
-    dense,
     iou_matrix,
+    listed_pair,
 )
 
 
@@ -71,10 +72,8 @@ class SplitsMerges(NamedTuple):
     merges: int
 
 
-def match(
-    true: NDArray[np.integer], pred: NDArray[np.integer], *, rule: str, threshold: float
-) -> Matches:
-    """Match predicted with true objects, labels (H, W), by one of `RULES`.
+def match(true: Labelled, pred: Labelled, *, rule: str, threshold: float) -> Matches:
+    """Match predicted with true objects, labels (H, W) or `listed`, by one of `RULES`.
 
     The threshold is in pixels for the distance rules, an IoU in [0, 1) for the others.
 
@@ -87,7 +86,7 @@ def match(
     >>> match(true, pred, rule="hungarian-distance", threshold=0.5)[:3]
     (2, 0, 0)
     """
-    true, pred = check_pair(true, pred)
+    true, pred = listed_pair(true, pred)
     if rule not in RULES:
         raise unknown_name("matching rule", rule, RULES)
     if rule.endswith("iou"):
@@ -95,13 +94,12 @@ def match(
             raise InputError(f"threshold: expected an IoU in [0, 1), found {threshold!r}")
     else:
         check_positive("threshold", threshold)
-    (true, true_ids), (pred, pred_ids) = dense(true), dense(pred)
     pairs, tp, fp, fn = RULES[rule](true, pred, float(threshold))
-    pairs = np.stack([true_ids[pairs[:, 0]], pred_ids[pairs[:, 1]]], axis=1)
-    return Matches(tp, fp, fn, true_ids.size, pred_ids.size, pairs)
+    pairs = np.stack([true.ids[pairs[:, 0]], pred.ids[pairs[:, 1]]], axis=1)
+    return Matches(tp, fp, fn, true.ids.size, pred.ids.size, pairs)
 
 
-def splits_and_merges(true: NDArray[np.integer], pred: NDArray[np.integer]) -> SplitsMerges:
+def splits_and_merges(true: Labelled, pred: Labelled) -> SplitsMerges:
     """Count true objects cut into several predictions, and predictions that hold several objects.
 
     A prediction is a piece of the true object that holds more than half of the prediction's pixels;
@@ -133,7 +131,7 @@ def _one_to_one(rows: Ints, columns: Ints, n_true: int, n_pred: int) -> Found:
     return np.stack([rows, columns], axis=1), tp, n_pred - tp, n_true - tp
 
 
-def _greedy_2021(true: NDArray[np.int32], pred: NDArray[np.int32], threshold: float) -> Found:
+def _greedy_2021(true: Objects, pred: Objects, threshold: float) -> Found:
     distance = _distances(box_centres(true)[0], box_centres(pred)[0])
     n_true, n_pred = distance.shape
     partner = np.full(n_pred, -1)
@@ -163,11 +161,11 @@ def _hungarian(near: NDArray[np.bool_], quality: Floats) -> Found:
 
 
 Pairing = Callable[[NDArray[np.bool_], Floats], Found]
-Rule = Callable[[NDArray[np.int32], NDArray[np.int32], float], Found]
+Rule = Callable[[Objects, Objects, float], Found]
 
 
 def _by_distance(pairing: Pairing) -> Rule:
-    def rule(true: NDArray[np.int32], pred: NDArray[np.int32], threshold: float) -> Found:
+    def rule(true: Objects, pred: Objects, threshold: float) -> Found:
         distance = _distances(centroids(true)[0], centroids(pred)[0])
         return pairing(distance <= threshold, 1 - distance / threshold)
 
@@ -175,7 +173,7 @@ def _by_distance(pairing: Pairing) -> Rule:
 
 
 def _by_iou(pairing: Pairing) -> Rule:
-    def rule(true: NDArray[np.int32], pred: NDArray[np.int32], threshold: float) -> Found:
+    def rule(true: Objects, pred: Objects, threshold: float) -> Found:
         iou = iou_matrix(true, pred)[0]
         return pairing(iou > threshold, iou)
 

@@ -1,19 +1,57 @@
 """Where labelled objects are and how they overlap, all objects at once.
 
-Everything here is counted in one pass over the pixels (``bincount``), never object by object or
-pair by pair over the whole picture.
+A labelled picture is mostly background. `listed` looks at it once; everything else is counted from
+the list of object pixels, never object by object or pair by pair over the whole picture.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from cellcount_lib.checks import check_labels, check_same_shape
+from cellcount_lib.checks import check_labels
+from cellcount_lib.errors import InputError
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+class Objects(NamedTuple):
+    """The objects of a labelled picture (H, W), as the list of their K pixels."""
+
+    pixels: Ints  # places in the flattened picture, rising, shape (K,)
+    number: Ints  # of the object that each belongs to, from 0, shape (K,)
+    ids: Ints  # labels of the N objects, ascending, shape (N,)
+    areas: Ints  # pixels of each object
+    shape: tuple[int, int]
+
+
+Labelled = NDArray[np.integer] | Objects
+
+
+def listed(labels: Labelled, name: str = "labels") -> Objects:
+    """List the objects of labels; what is listed already stays as it is.
+
+    Examples
+    --------
+    >>> found = listed(np.array([[7, 0, 3, 7]]))
+    >>> found.pixels.tolist(), found.number.tolist(), found.ids.tolist(), found.areas.tolist()
+    ([0, 2, 3], [1, 0, 1], [3, 7], [1, 2])
+    """
+    if isinstance(labels, Objects):
+        return labels
+    labels = check_labels(name, labels)
+    height, width = labels.shape
+    pixels = np.flatnonzero(labels)
+    values = labels.ravel()[pixels]
+    if values.max(initial=0) > labels.size:  # a table of huge numbers would fill the memory
+        ids, number, areas = np.unique(values, return_inverse=True, return_counts=True)
+        return Objects(pixels, number, ids.astype(np.int64), areas, (height, width))
+    counts = np.bincount(values)
+    ids = np.flatnonzero(counts)
+    position = np.zeros(counts.size, np.int64)
+    position[ids] = np.arange(ids.size)
+    return Objects(pixels, position[values], ids, counts[ids], (height, width))
 
 
 class Contingency(NamedTuple):
@@ -26,7 +64,7 @@ class Contingency(NamedTuple):
     pred_areas: Ints
 
 
-def contingency(true: NDArray[np.integer], pred: NDArray[np.integer]) -> Contingency:
+def contingency(true: Labelled, pred: Labelled) -> Contingency:
     """Count the pixels that true and predicted objects share, all pairs in one pass.
 
     Examples
@@ -34,20 +72,14 @@ def contingency(true: NDArray[np.integer], pred: NDArray[np.integer]) -> Conting
     >>> contingency(np.array([[1, 1, 2]]), np.array([[0, 5, 5]])).table.tolist()
     [[1], [1]]
     """
-    true, pred = check_pair(true, pred)
-    (true, true_ids), (pred, pred_ids) = dense(true), dense(pred)
-    where = np.flatnonzero((true > 0) & (pred > 0))
-    joint = true.ravel()[where].astype(np.int64) - 1
-    joint = joint * pred_ids.size + pred.ravel()[where] - 1
-    table = np.bincount(joint, minlength=true_ids.size * pred_ids.size)
-    areas = [
-        np.bincount(a.ravel(), minlength=n.size + 1)[1:]
-        for a, n in ((true, true_ids), (pred, pred_ids))
-    ]
-    return Contingency(table.reshape(true_ids.size, pred_ids.size), true_ids, pred_ids, *areas)
+    a, b = listed_pair(true, pred)
+    _, in_a, in_b = np.intersect1d(a.pixels, b.pixels, assume_unique=True, return_indices=True)
+    joint = a.number[in_a] * b.ids.size + b.number[in_b]
+    table = np.bincount(joint, minlength=a.ids.size * b.ids.size)
+    return Contingency(table.reshape(a.ids.size, b.ids.size), a.ids, b.ids, a.areas, b.areas)
 
 
-def iou_matrix(true: NDArray[np.integer], pred: NDArray[np.integer]) -> tuple[Floats, Ints, Ints]:
+def iou_matrix(true: Labelled, pred: Labelled) -> tuple[Floats, Ints, Ints]:
     """Return the intersection over union of all pairs, shape (T, P), and the labels of both sides.
 
     Examples
@@ -60,7 +92,7 @@ def iou_matrix(true: NDArray[np.integer], pred: NDArray[np.integer]) -> tuple[Fl
     return c.table / union, c.true_ids, c.pred_ids
 
 
-def centroids(labels: NDArray[np.integer]) -> tuple[Floats, Ints]:
+def centroids(labels: Labelled) -> tuple[Floats, Ints]:
     """Mean row and column of each object, shape (N, 2), and the labels.
 
     Examples
@@ -68,15 +100,12 @@ def centroids(labels: NDArray[np.integer]) -> tuple[Floats, Ints]:
     >>> centroids(np.array([[0, 4, 4], [0, 0, 4]]))[0].round(2).tolist()
     [[0.33, 1.67]]
     """
-    numbered, ids = dense(check_labels("labels", labels))
-    pixels = np.flatnonzero(numbered)
-    index = numbered.ravel()[pixels] - 1
-    areas = np.bincount(index, minlength=ids.size)
-    sums = [np.bincount(index, axis, ids.size) for axis in np.divmod(pixels, numbered.shape[1])]
-    return np.stack(sums, axis=1) / areas[:, None], ids
+    o = listed(labels)
+    sums = [np.bincount(o.number, axis, o.ids.size) for axis in np.divmod(o.pixels, o.shape[1])]
+    return np.stack(sums, axis=1) / o.areas[:, None], o.ids
 
 
-def box_centres(labels: NDArray[np.integer]) -> tuple[Ints, Ints]:
+def box_centres(labels: Labelled) -> tuple[Ints, Ints]:
     """Centre of each object's bounding box in whole pixels (R21), shape (N, 2), and the labels.
 
     Examples
@@ -84,37 +113,21 @@ def box_centres(labels: NDArray[np.integer]) -> tuple[Ints, Ints]:
     >>> box_centres(np.array([[0, 4, 4], [0, 0, 4]]))[0].tolist()
     [[1, 2]]
     """
-    numbered, ids = dense(check_labels("labels", labels))
-    boxes = ndimage.find_objects(numbered)
-    centres = [[side.start + (side.stop - side.start) // 2 for side in box] for box in boxes]
-    return np.array(centres, np.int64).reshape(-1, 2), ids
+    o = listed(labels)
+    centres = np.zeros((o.ids.size, 2), np.int64)
+    for side, axis in enumerate(np.divmod(o.pixels, o.shape[1])):
+        first, stop = np.full(o.ids.size, o.shape[side]), np.zeros(o.ids.size, np.int64)
+        np.minimum.at(first, o.number, axis)
+        np.maximum.at(stop, o.number, axis + 1)
+        centres[:, side] = first + (stop - first) // 2
+    return centres, o.ids
 
 
-def check_pair(
-    true: NDArray[np.integer], pred: NDArray[np.integer]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return both as int32 labels of one picture, or raise."""
-    true, pred = check_labels("true", true), check_labels("pred", pred)
-    check_same_shape(["true", "pred"], [true, pred])
-    return true, pred
-
-
-def dense(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], Ints]:
-    """Renumber 1..N without gaps, in the old order; also the old label of each.
-
-    Examples
-    --------
-    >>> [a.tolist() for a in dense(np.array([[7, 0, 3]], np.int32))]
-    [[[2, 0, 1]], [3, 7]]
-    """
-    top = int(labels.max())
-    if top <= labels.size:
-        ids = np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1
-        if ids.size == top:
-            return labels, ids
-        number = np.zeros(top + 1, np.int32)
-        number[ids] = np.arange(1, ids.size + 1)
-        return number[labels], ids
-    values, position = np.unique(labels, return_inverse=True)  # huge numbers would fill the memory
-    position = position.reshape(labels.shape) + int(values[0] > 0)
-    return position.astype(np.int32), values[values > 0].astype(np.int64)
+def listed_pair(true: Labelled, pred: Labelled) -> tuple[Objects, Objects]:
+    """List both sides of one picture, or raise."""
+    a, b = listed(true, "true"), listed(pred, "pred")
+    if a.shape != b.shape:
+        raise InputError(
+            f"expected arrays of the same height and width, found true {a.shape}, pred {b.shape}"
+        )
+    return a, b

@@ -41,6 +41,7 @@ from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
 from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.instances import instance_columns
 from cellcount_lib.scoring.matching import match
+from cellcount_lib.scoring.objects import listed
 from cellcount_lib.scoring.pixels import pixel_columns
 
 CUTOFFS: tuple[float, ...] = tuple(round(0.5 + 0.025 * i, 3) for i in range(20))
@@ -178,10 +179,11 @@ class Protocol:
         pred = self.pred_objects(np.zeros_like(true) if pred_labels is None else pred_labels)
         check_same_shape(["true_labels", "pred_labels"], [true, pred])
 
+        sides = listed(true), listed(pred)
         matches = {}
         for m in (self.primary, *self.further):
             threshold = m.threshold * scale if m.by_distance else m.threshold
-            matches[m.name] = match(true, pred, rule=m.rule, threshold=threshold)
+            matches[m.name] = match(*sides, rule=m.rule, threshold=threshold)
         main = matches[self.primary.name]
         n_true, n_pred = main.n_true, main.n_pred
         if self.count == "released" and status == "ok":
@@ -194,7 +196,7 @@ class Protocol:
         if "pixels" in self.further_scores:
             row |= pixel_columns(true, pred > 0 if mask is None else mask)
         if "instances" in self.further_scores:
-            row |= instance_columns(true, pred)
+            row |= instance_columns(*sides)
         return row | {"n_objects_true": main.n_true, "n_objects_pred": main.n_pred}
 
 

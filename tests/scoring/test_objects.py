@@ -4,7 +4,7 @@ from skimage.measure import regionprops
 
 from benchmarks.matching import all_pairs_distance, all_pairs_iou
 from cellcount_lib.errors import InputError
-from cellcount_lib.scoring.objects import box_centres, centroids, contingency, dense, iou_matrix
+from cellcount_lib.scoring.objects import box_centres, centroids, contingency, iou_matrix, listed
 
 
 def random_labels(rng, shape=(40, 50)):
@@ -61,10 +61,11 @@ def test_nothing_on_either_side():
 def test_huge_numbers_need_no_huge_tables(background):
     labels = np.full((4, 4), background, np.int32)
     labels[1:3, 1:3] = 2_147_483_647
-    numbered, ids = dense(labels)
+    found = listed(labels)
     present = sorted({background, 2_147_483_647} - {0})
-    assert ids.tolist() == present
-    assert (numbered[1, 1], numbered[0, 0]) == (len(present), len(present) - 1)
+    assert found.ids.tolist() == present
+    assert found.areas.tolist() == [12, 4][-len(present) :]
+    assert [present[n] for n in found.number] == [v for v in labels.ravel() if v]
 
 
 @pytest.mark.parametrize("function", [contingency, iou_matrix])
