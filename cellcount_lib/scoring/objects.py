@@ -48,10 +48,10 @@ def listed(labels: Labelled, name: str = "labels") -> Objects:
         ids, number, areas = np.unique(values, return_inverse=True, return_counts=True)
         return Objects(pixels, number, ids.astype(np.int64), areas, (height, width))
     counts = np.bincount(values)
-    ids = np.flatnonzero(counts)
+    present = np.flatnonzero(counts)
     position = np.zeros(counts.size, np.int64)
-    position[ids] = np.arange(ids.size)
-    return Objects(pixels, position[values], ids, counts[ids], (height, width))
+    position[present] = np.arange(present.size)
+    return Objects(pixels, position[values], present, counts[present], (height, width))
 
 
 class Contingency(NamedTuple):
