@@ -65,6 +65,11 @@ def test_depth_against_a_distance_map_of_every_cell_alone():
     assert (depth(np.zeros((4, 4), int)) == 0).all()
 
 
+def test_what_is_as_deep_as_an_outline_is_cell():
+    target = torch.tensor([[[[0, 127, 128, 255]]]])
+    assert build("distance").truth(target).flatten().tolist() == [False, False, True, True]
+
+
 def test_targets_are_what_their_names_say():
     classes = OF_LOSS["three-class-4"].target(TOUCHING)
     edge = outlines(TOUCHING, 4)

@@ -584,7 +584,7 @@ def test_bad_settings_are_named(name, settings, message):
         (torch.zeros(0, 1, 8, 8), torch.zeros(0, 8, 8), None, "at least one pixel"),
         (torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 9), None, r"target: .* found \(2, 1, 8, 9\)"),
         (torch.zeros(2, 1, 8, 8), torch.zeros(1, 8, 8), None, "target: expected shape"),
-        (torch.zeros(2, 1, 8, 8), torch.full((2, 8, 8), 255), None, "found 255 to 255"),
+        (torch.zeros(2, 1, 8, 8), torch.full((2, 8, 8), 255), None, r"> 0\), found 255 to 255"),
         (torch.zeros(2, 1, 8, 8), torch.full((2, 8, 8), torch.nan), None, "target: .*nan"),
         (torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8), torch.ones(8, 8), "weight: expected shape"),
         (torch.zeros(2, 1, 8, 8), torch.zeros(2, 8, 8), -torch.ones(2, 8, 8), "weight: .*-1"),

@@ -43,6 +43,12 @@ def test_peaks_are_told_by_their_height_over_the_pass_at_any_level():
         np.testing.assert_array_equal(Peaks(0.5).split(one, below=1, heatmap=heatmap + level), one)
 
 
+def test_a_peak_whose_pixels_touch_by_corners_is_one():
+    heatmap = np.where(np.eye(3), 0.9, 0.5)
+    one = np.ones((3, 3), np.int32)
+    np.testing.assert_array_equal(Peaks(0.1).split(one, heatmap=heatmap), one)
+
+
 def test_small_pieces_go_back_to_their_neighbour():
     y, x = np.ogrid[:80, :100]
     one = ((y - 40) ** 2 + (x - 35) ** 2 < 400) | ((y - 40) ** 2 + (x - 62) ** 2 < 81)
