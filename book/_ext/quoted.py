@@ -1,9 +1,11 @@
 """Let the numbers that prose quotes from a table lead to what they were made of.
 
-``[0.35](result:losses/dice/f1_iou/seed0)`` leads to the page of that run, a mean to the page of all
-tables; a published value is a number like any other. See ``cellcount_lib/tables/quoted.py``.
+``[0.35](result:losses/dice/f1_iou/seed0)`` leads to the page of that run, a mean to its table in
+the chapter of all tables; a published value is a number like any other. See
+``cellcount_lib/tables/quoted.py``.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ TABLES = "chapters/10_results"
 def lead_to_runs(app: Any, doctree: nodes.document, page: str) -> None:
     """Resolve the addresses on a page; a number that is not what stands there is a warning."""
     from cellcount_lib.errors import CellcountError
+    from cellcount_lib.runs.status import RUNS
     from cellcount_lib.tables.quoted import SCHEMES, resolve
 
     results = (Path(app.srcdir) / app.config.run_results).resolve()
@@ -35,11 +38,12 @@ def lead_to_runs(app: Any, doctree: nodes.document, page: str) -> None:
         if not quoted.runs:
             link.replace_self(link.children)
             continue
-        place = f"{TABLES}.html"
+        table = re.split("[:/@]", address)[1]
+        place = f"{TABLES}.html#table-{table}"
         if len(quoted.runs) == 1:
-            kept = next(results.glob(f"{quoted.profile}/**/{quoted.runs[0]}.ipynb"), None)
-            if kept:
-                place = f"results/{kept.relative_to(results).with_suffix('.html')}"
+            run = f"{quoted.profile}/{RUNS}/{quoted.runs[0]}"
+            if (results / f"{run}.ipynb").exists():
+                place = f"results/{run}.html"
         link["refuri"] = "../" * page.count("/") + place
         link["reftitle"] = address.partition(":")[2]
         link["internal"] = True

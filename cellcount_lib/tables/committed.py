@@ -49,7 +49,8 @@ class Committed:
     def _repr_html_(self) -> str:
         """Return the table, its links leading from chapters/ to the kept notebooks."""
         text = (self.folder / f"{self.name}.html").read_text()
-        return NOTEBOOK_LINK.sub(rf'href="../results/{self.profile}/\1"', text)
+        text = NOTEBOOK_LINK.sub(rf'href="../results/{self.profile}/\1"', text)
+        return f'<div id="table-{self.name}">{text}</div>'
 
 
 def committed(profile: str = "laptop") -> list[str]:

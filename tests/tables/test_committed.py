@@ -46,7 +46,8 @@ def test_a_table_is_found_by_its_name_and_shows_links_from_the_chapters(tmp_path
     assert found.results.runs["f1"].tolist() == [0.25]
     assert found.published.loc["a", "f1"] == 0.5
     assert repr(found) == "table 't', profile 'laptop': 1 runs"
-    assert found._repr_html_() == '<a href="../results/laptop/runs/run.ipynb">0</a>'
+    link = '<a href="../results/laptop/runs/run.ipynb">0</a>'
+    assert found._repr_html_() == f'<div id="table-t">{link}</div>'
     with pytest.raises(InputError, match="did you mean 't'"):
         table("tt")
 

@@ -238,7 +238,7 @@ def test_in_the_book_a_number_leads_to_its_run_and_a_wrong_one_is_a_warning(fold
     assert done.returncode == 0, done.stderr
     html = (tmp_path / "out" / "part" / "page.html").read_text()
     assert 'href="../results/laptop/runs/a, full0.html" title="t/a-full/f1/seed0">0.92</a>' in html
-    assert 'href="../chapters/10_results.html" title="t/a-full/f1">0.85</a>' in html
+    assert 'href="../chapters/10_results.html#table-t" title="t/a-full/f1">0.85</a>' in html
     assert ", 0.81, " in html
     assert "published:" not in html
     differs, nowhere = done.stderr.strip().splitlines()
