@@ -25,21 +25,12 @@ RUNS = "runs"  # folder of the kept notebooks, beside the tables of their profil
 
 @dataclass(frozen=True)
 class State:
-    """State of one run.
-
-    Attributes
-    ----------
-    run : Run
-    folder : Path
-    state : {"done", "kept", "stale", "failed", "missing"}
-        A collapsed run is done: it is a result. Kept: its notebook is committed, its weights and
-        heatmaps are not here.
-    why : str
-    record : Record or None
-    """
+    """State of one run."""
 
     run: Run
     folder: Path
+    # Of `STATES`. A collapsed run is done: it is a result. Kept: its notebook is committed, its
+    # weights and heatmaps are not here.
     state: str
     why: str
     record: Record | None
@@ -58,18 +49,7 @@ def kept_notebooks(profile: str) -> Path:
 def states(
     runs: Iterable[Run], folder: Path, *, root: Path | None = None, kept: Path | None = None
 ) -> list[State]:
-    """Look at the folder of every run, and at its kept notebook.
-
-    Parameters
-    ----------
-    runs : iterable of Run
-    folder : Path
-        Holds the folders of the runs.
-    root : Path, optional
-        Folder of the datasets.
-    kept : Path, optional
-        Holds the kept notebooks, see `kept_notebooks`. Without it, none are used.
-    """
+    """Look at every run's place in a folder, and at its notebook in the folder `kept`, if given."""
     fingerprints = cache(lambda name: data_fingerprint(name, root))
     states: dict[str, State] = {}
     for run in runs:

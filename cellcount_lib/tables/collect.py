@@ -5,7 +5,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.fingerprint import digest
@@ -17,9 +19,6 @@ from cellcount_lib.scoring.pixels import PIXELS
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.tables.kept import Records, public_name, without_paths
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RUN_COLUMNS = (
     "label",
@@ -47,31 +46,21 @@ SEP = "\n"
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What is known of a grid's runs.
+    """What is known of a grid's runs."""
 
-    Attributes
-    ----------
-    runs : DataFrame
-        `RUN_COLUMNS`, ``lr`` where networks were trained, then every score of `pooling.pooled` and
-        ``mae_objects``.
-    images : DataFrame
-        ``run`` and the per-picture rows of `protocols.Protocol.score`.
-    missing : list of str
-        Rows without a usable record, as `missing_run` names them.
-    """
-
-    runs: "pd.DataFrame"
-    images: "pd.DataFrame"
-    missing: list[str]
+    # `RUN_COLUMNS`, lr where networks were trained, every score of `pooled`, and mae_objects
+    runs: pd.DataFrame
+    images: pd.DataFrame  # run, and the per-picture rows of `protocols.Protocol.score`
+    missing: list[str]  # rows without a usable record, as `missing_run` names them
 
 
-def collect(grid: Grid, found: Sequence[State]) -> Results:
+def collect(grid: Grid, states: Sequence[State]) -> Results:
     """Put the records of a grid together, from the states of its runs.
 
     A failed run keeps its row without scores. A stale run counts as missing: its numbers are of
     other code or data. A run that is not in the folder counts with its kept notebook.
     """
-    by_id = {state.run.id: state for state in found}
+    by_id = {state.run.id: state for state in states}
     rows, missing = [], []
     for row in grid.rows:
         for run in row.runs:
@@ -96,8 +85,6 @@ def again(results: Results, records: Records) -> Results:
 
 
 def _results(rows: Sequence[tuple[str, str, Record]], missing: list[str]) -> Results:
-    import pandas as pd
-
     runs = pd.DataFrame([run_row(*row) for row in rows], columns=None if rows else RUN_COLUMNS)
     by_run = {run: record.images for _, run, record in rows}
     images = pd.DataFrame([{"run": run, **row} for run, found in by_run.items() for row in found])
@@ -135,32 +122,29 @@ def run_row(label: str, run: str, record: Record) -> dict[str, Any]:
         "torch": record.versions.get("torch"),
         "finished": record.finished,
         "data": (record.identity["data"] or "")[:12],
-        "code": _code(record),
+        "code": digest(dict(record.identity["code"]))[:12],
     }
     if record.lr is not None:
         known["lr"] = record.lr
     return known | (scores(record.table(), record.protocol) if record.images else {})
 
 
-def _code(record: Record) -> str:
-    return digest(dict(record.identity["code"]))[:12]
-
-
-def scores(rows: "pd.DataFrame", protocol_name: str) -> dict[str, float]:
+def scores(rows: pd.DataFrame, protocol_name: str) -> dict[str, float]:
     """Pool per-picture rows, and the counting error of the objects there really are.
 
     Under the released rule of 2023 ``mae`` compares two numbers that are no counts; ``mae_objects``
     compares predicted with true objects under every protocol.
     """
     ruler = protocol(protocol_name)
-    found: dict[str, float] = dict(pooled(rows, mpe=ruler.mpe))
-    found["mae_objects"] = found["mae"]
+    values: dict[str, float] = dict(pooled(rows, mpe=ruler.mpe))
+    values["mae_objects"] = values["mae"]
     if ruler.count == "released":
-        found["mae_objects"] = float((rows["n_objects_pred"] - rows["n_objects_true"]).abs().mean())
-    return found
+        errors = (rows["n_objects_pred"] - rows["n_objects_true"]).abs()
+        values["mae_objects"] = float(errors.mean())
+    return values
 
 
-def to_csv(table: "pd.DataFrame") -> str:
+def to_csv(table: pd.DataFrame) -> str:
     """Return CSV with all digits that a number has."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator=SEP)
@@ -190,10 +174,8 @@ def read_results(folder: Path, name: str) -> Results:
     return Results(runs, images, [])
 
 
-def from_csv(text: str) -> "pd.DataFrame":
+def from_csv(text: str) -> pd.DataFrame:
     """Read what `to_csv` wrote."""
-    import pandas as pd
-
     return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).apply(_typed)
 
 
@@ -202,8 +184,6 @@ TEXTS = {*RUN_COLUMNS, "image", "status"} - {"seed", "protocol_scale", "cutoff",
 
 def _typed(column: "pd.Series[str]") -> "pd.Series[Any]":
     """Make numbers of a column of text, to the last digit; an empty cell is no number."""
-    import pandas as pd
-
     if column.name in TEXTS:
         return column
     if all(value.lstrip("-").isdigit() for value in column):

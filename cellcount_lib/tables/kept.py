@@ -42,12 +42,8 @@ def records_in(folder: Path) -> Records:
 def keep(states: Iterable[State], kept: Path, folder: Path) -> Iterator[str]:
     """Lay the executed notebooks of runs beside the tables in `folder`.
 
-    What is kept already, for another table or by another machine, is taken from `kept`.
-
-    Yields
-    ------
-    str
-        Id of a run of which another record was there before: its tables are to be made again.
+    What is kept already, for another table or by another machine, is taken from `kept`. Gives the
+    ids of runs of which another record was there before: their tables are to be made again.
     """
     for state in states:
         path, there = state.folder / NOTEBOOK, folder / place(state.run.id)
@@ -109,9 +105,8 @@ def lean(notebook: Mapping[str, Any]) -> dict[str, Any]:
         cells.append(cell)
     metadata = {k: notebook["metadata"][k] for k in ("kernelspec", "language_info")}
     metadata["language_info"] = {"name": "python"}
-    found = json.dumps({**notebook, "cells": cells, "metadata": metadata})
-    made: dict[str, Any] = json.loads(public_name(found))
-    return made
+    text = json.dumps({**notebook, "cells": cells, "metadata": metadata})
+    return json.loads(public_name(text))
 
 
 def _without_places(source: str | Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Which committed rows were made by other code, chapters or data than those there are now."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,32 +14,20 @@ from cellcount_lib.tables.kept import Records, asks_otherwise, needs, notebooks,
 
 
 def stale(folder: Path, records: Records | None = None) -> dict[str, list[str]]:
-    """Return what has changed since each kept notebook was executed; nothing for a current one.
+    """Return, by run, what has changed since the kept notebooks in a folder were executed.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the tables of a profile.
-    records : callable, optional
-        See `kept.records_in`.
-
-    Returns
-    -------
-    dict of str to list of str
-        By run. A notebook without a record is left out: `verify` says so.
+    Of a current one that is nothing. A notebook without a record is left out: `verify` says so.
     """
     records = records or records_in(folder)
     chapters = project() / "chapters"
     fingerprint = cache(lambda name: data_fingerprint(name, None))
-    found: dict[str, Record] = {}
+    kept: dict[str, Record] = {}
     for path in notebooks(folder):
-        try:
-            found[path.stem] = records(path.stem)
-        except DataError:
-            continue
+        with suppress(DataError):
+            kept[path.stem] = records(path.stem)
     changed = {}
-    for run, record in found.items():
-        newer = [need for need in needs(record) if executed_since(found.get(need), record)]
+    for run, record in kept.items():
+        newer = [need for need in needs(record) if executed_since(kept.get(need), record)]
         data = fingerprint(str(record.parameters["dataset"]))
         chapter = chapters / f"{record.chapter}.ipynb"
         changed[run] = [
@@ -56,16 +45,7 @@ def stale_lines(
 ) -> Iterator[str]:
     """Say of every committed row that is stale which definitions have changed.
 
-    Parameters
-    ----------
-    grid : Grid
-        What it asks for now.
-    rows : sequence of mapping
-        With "label", "seed" and "run".
-    changed : mapping of str to sequence of str
-        By run, as `stale` gives it.
-    records : callable
-        See `kept.records_in`.
+    The grid says what it asks for now, and `changed` is what `stale` gives.
     """
     asked = {(row.label, run.parameters["seed"]): run for row in grid.rows for run in row.runs}
     for row in rows:
