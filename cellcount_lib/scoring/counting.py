@@ -5,14 +5,14 @@ each definition. A missing prediction or a crashed image counts as 0 predicted (
 `detection`).
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 
 Divisor = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -28,7 +28,8 @@ class CountingErrors(NamedTuple):
 
 # MPE is defined in five ways in the sources. Sign: +1 is (pred - true), so a negative MPE means
 # that too few were counted. Divisor: an image where it is 0 is left out of the mean.
-MPE_CONVENTIONS: Mapping[str, tuple[int, Divisor]] = MappingProxyType(
+MPE_CONVENTIONS: Registry[tuple[int, Divisor]] = Registry(
+    "MPE convention",
     {
         # S3 Eq. 7: (true - pred) / true. Undefined for an image without cells: left out.
         "paper2021": (-1, lambda true: true),
@@ -41,7 +42,7 @@ MPE_CONVENTIONS: Mapping[str, tuple[int, Divisor]] = MappingProxyType(
         "slides2023": (-1, lambda true: np.maximum(true, 1)),
         # R23: (pred - true) / max(true, 1). Finite for every image, negative for too few: ours.
         "released2023": (+1, lambda true: np.maximum(true, 1)),
-    }
+    },
 )
 
 
@@ -72,10 +73,8 @@ def mean_percentage_error(
     slides2023 -37.5
     released2023 37.5
     """
-    if convention not in MPE_CONVENTIONS:
-        raise unknown_name("MPE convention", convention, MPE_CONVENTIONS)
-    true, pred = _paired_counts(n_true, n_pred)
     sign, divisor_of = MPE_CONVENTIONS[convention]
+    true, pred = _paired_counts(n_true, n_pred)
     divisor = divisor_of(true)
     divisor = np.where((divisor == 0).all(axis=-1, keepdims=True), 1.0, divisor)
     used = divisor != 0

@@ -1,13 +1,13 @@
 """Precision against recall over cutoffs, and the area under that curve (the AUC of S0)."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.counting import check_counts
 from cellcount_lib.scoring.detection import detection_scores
 
@@ -58,8 +58,8 @@ def _steps(recall: NDArray[np.float64], precision: NDArray[np.float64]) -> float
     return float((np.diff(recall) * precision[1:]).sum())
 
 
-AREA_RULES: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = (
-    MappingProxyType({"trapezoid": _trapezoid, "steps": _steps})
+AREA_RULES: Registry[Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = Registry(
+    "area rule", {"trapezoid": _trapezoid, "steps": _steps}
 )
 
 
@@ -88,10 +88,9 @@ def pr_area(curve: PRCurve, *, rule: str = "trapezoid") -> float:
     >>> pr_area(curve), pr_area(curve, rule="steps")
     (0.875, 0.75)
     """
-    if rule not in AREA_RULES:
-        raise unknown_name("area rule", rule, AREA_RULES)
+    area = AREA_RULES[rule]
     if curve.recall.size == 0:
         return 0.0
     recall = np.concatenate([[0.0], curve.recall])
     precision = np.concatenate([curve.precision[:1], curve.precision])
-    return AREA_RULES[rule](recall, precision)
+    return area(recall, precision)

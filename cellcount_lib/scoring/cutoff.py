@@ -1,14 +1,14 @@
 """Where to cut a heatmap: the cutoff, chosen from a sweep over full-size validation images."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.sweeps import check_cutoffs
 
 NO_KNEE = "no knee, so argmax"
@@ -54,8 +54,7 @@ def choose(curve: pd.DataFrame, rule: str) -> Choice:
     >>> choose(curve[2:], "argmax")[1:4]
     ('argmax', 0.8, 'lowest')
     """
-    if rule not in RULES:
-        raise unknown_name("threshold rule", rule, RULES)
+    applied = RULES[rule]
     score = "mcc" if rule == "max-mcc" else "f1"
     if missing := [c for c in ("cutoff", score) if c not in curve.columns]:
         made_by = "sweep_pixels" if score == "mcc" else "sweep"
@@ -64,7 +63,7 @@ def choose(curve: pd.DataFrame, rule: str) -> Choice:
     y = curve[score].to_numpy(np.float64)
     if not np.isfinite(y).all():
         raise InputError(f"curve[{score!r}]: expected finite scores, found NaN or infinity")
-    index, used, note = RULES[rule](x, y)
+    index, used, note = applied(x, y)
     edge = {0: "lowest", x.size - 1: "highest"}.get(index, "") if x.size > 1 else ""
     beyond = f"the {edge} of its grid: a better one may lie beyond" if edge else ""
     note = "; ".join(filter(None, [note, beyond]))
@@ -104,6 +103,7 @@ def _only(x: Values, y: Values) -> tuple[int, str, str]:
     return 0, "fixed", ""
 
 
-RULES: Mapping[str, Rule] = MappingProxyType(
-    {"argmax": _highest("argmax"), "knee": _knee, "max-mcc": _highest("max-mcc"), "fixed": _only}
+RULES: Registry[Rule] = Registry(
+    "threshold rule",
+    {"argmax": _highest("argmax"), "knee": _knee, "max-mcc": _highest("max-mcc"), "fixed": _only},
 )

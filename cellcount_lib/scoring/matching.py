@@ -28,8 +28,7 @@ the true objects, the code goes through the predicted ones):
 Taught in: 06_threshold_and_ruler
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +36,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from cellcount_lib.checks import check_positive
-from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.errors import InputError
+from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.objects import (
     Floats,
     Ints,
@@ -87,14 +87,13 @@ def match(true: Labelled, pred: Labelled, *, rule: str, threshold: float) -> Mat
     (2, 0, 0)
     """
     true, pred = listed_pair(true, pred)
-    if rule not in RULES:
-        raise unknown_name("matching rule", rule, RULES)
+    applied = RULES[rule]
     if rule.endswith("iou"):
         if not 0 <= threshold < 1:
             raise InputError(f"threshold: expected an IoU in [0, 1), found {threshold!r}")
     else:
         check_positive("threshold", threshold)
-    pairs, tp, fp, fn = RULES[rule](true, pred, float(threshold))
+    pairs, tp, fp, fn = applied(true, pred, float(threshold))
     pairs = np.stack([true.ids[pairs[:, 0]], pred.ids[pairs[:, 1]]], axis=1)
     return Matches(tp, fp, fn, true.ids.size, pred.ids.size, pairs)
 
@@ -180,13 +179,14 @@ def _by_iou(pairing: Pairing) -> Rule:
     return rule
 
 
-RULES: Mapping[str, Rule] = MappingProxyType(
+RULES: Registry[Rule] = Registry(
+    "matching rule",
     {
         "2021": _greedy_2021,
         "2023-distance": _by_distance(_two_sided),
         "2023-iou": _by_iou(_two_sided),
         "hungarian-distance": _by_distance(_hungarian),
         "hungarian-iou": _by_iou(_hungarian),
-    }
+    },
 )
 """The rules by name; see the head of this module."""

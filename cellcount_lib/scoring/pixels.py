@@ -101,7 +101,6 @@ def scores_of(tp: Any, fp: Any, fn: Any, tn: Any) -> PixelScores:
 
 
 PIXELS = ("px_tp", "px_fp", "px_fn", "px_tn")
-PIXEL_SCORES = ("precision", "recall", "specificity", "accuracy", "f_score", "mcc")
 
 
 def pixel_columns(true: NDArray[np.integer], mask: NDArray[np.bool_]) -> dict[str, int]:

@@ -24,8 +24,7 @@ from cellcount_lib.errors import InputError, unknown_name
 from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.counting import CountingErrors, check_counts, counting_errors
 from cellcount_lib.scoring.detection import DetectionScores, detection_scores, ratio
-from cellcount_lib.scoring.instances import INSTANCES
-from cellcount_lib.scoring.pixels import PIXEL_SCORES, PIXELS, Confusion, pixel_scores, scores_of
+from cellcount_lib.scoring.pixels import PIXELS, scores_of
 
 STATUSES = ("ok", "missing", "failed")
 COUNT_COLUMNS = ("n_true", "n_pred", "tp", "fp", "fn")
@@ -128,16 +127,11 @@ def check_rows(name: str, rows: Any) -> pd.DataFrame:
 
 def _further_scores(rows: pd.DataFrame) -> dict[str, float]:
     """Return the further scores whose columns `rows` has."""
-    further: dict[str, float] = {}
-    if set(PIXELS) <= set(rows.columns):
-        table = Confusion(*(int(rows[name].sum()) for name in PIXELS))
-        scores = pixel_scores(table)
-        further |= {f"px_{name}": float(getattr(scores, name)) for name in PIXEL_SCORES}
-    if set(INSTANCES) <= set(rows.columns):
-        for name in ("pq", "ap", "splits", "merges"):
-            columns, score = FURTHER_SCORES[name]
-            further[name] = float(score(*(rows[c].to_numpy(np.float64) for c in columns)))
-    return further
+    return {
+        name: float(score(*(rows[column].to_numpy(np.float64) for column in columns)))
+        for name, (columns, score) in FURTHER_SCORES.items()
+        if set(columns) <= set(rows.columns)
+    }
 
 
 def _sums(columns: tuple[ArrayLike, ...]) -> tuple[NDArray[np.float64], ...]:
