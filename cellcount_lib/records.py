@@ -18,14 +18,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.machine import REPORTED, processor, version
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VERSION = 1
 STATUSES = ("completed", "collapsed", "failed")
@@ -60,10 +59,8 @@ class Record:
     peak_mb: float = field(default_factory=lambda: peak_mb())
     version: int = VERSION
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> pd.DataFrame:
         """Return the rows per picture, as `protocols.Protocol.score` gives them."""
-        import pandas as pd
-
         return pd.DataFrame(self.images)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:

@@ -64,15 +64,7 @@ def slug(label: str) -> str:
 
 
 def resolve(address: str, results: Path | None = None) -> Quoted:
-    """Return the value at an address.
-
-    Parameters
-    ----------
-    address : str
-        As in the module's description.
-    results : Path, optional
-        Folder of the committed results.
-    """
+    """Return the value at an address, in a folder of committed results."""
     scheme, _, place = address.partition(":")
     name, *parts = place.split("/")
     if f"{scheme}:" not in SCHEMES or not 2 <= len(parts) <= 3:
