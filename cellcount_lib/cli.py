@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cellcount_lib.data.download_command import Root
 from cellcount_lib.errors import CellcountError, InputError
 
 app = typer.Typer(
@@ -22,12 +23,7 @@ app = typer.Typer(
 
 
 @app.command()
-def doctor(
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
-    ] = None,
-) -> None:
+def doctor(root: Root = None) -> None:
     """Show this machine, the packages, the datasets, and what is missing for which job."""
     from cellcount_lib.data.download import data_root
     from cellcount_lib.doctor import report

@@ -40,21 +40,11 @@ def download(
 ) -> Path:
     """Download a dataset, unless it is there; return its folder, which exists whole or not at all.
 
-    Parameters
-    ----------
-    name : str
-        A name of `cellcount_lib.data.manifest.names`.
-    root : str or Path, optional
-        Folder of the datasets; else CELLCOUNT_DATA, else ``data``.
-    mirror : str or Path, optional
-        Folder or URL that has the files as ``MIRROR/<name>/<file>`` or ``MIRROR/<file>``; else
-        CELLCOUNT_MIRROR, else the publisher's addresses. With a mirror, no other place is tried.
-    say : callable
-        Receives progress messages, one line each.
-    progress : bool, optional
-        Show progress bars; by default if standard error is a terminal.
-    patience : Patience, optional
-        How long to put up with a server.
+    The folder lies in `root`, else in CELLCOUNT_DATA, else in ``data``. A mirror is a folder or URL
+    that has the files as ``MIRROR/<name>/<file>`` or ``MIRROR/<file>``; without one,
+    CELLCOUNT_MIRROR or else the publisher's addresses are asked. With a mirror, no other place is
+    tried. `say` receives messages, one line each; progress bars are shown in a terminal, unless
+    `progress` decides.
     """
     info = manifests.manifest(name)
     if not info.files:

@@ -7,13 +7,15 @@ import typer
 
 from cellcount_lib.errors import InputError
 
+Root = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
+]
+
 
 def download_command(
     name: Annotated[str | None, typer.Argument(help="Name of the dataset, see --list.")] = None,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
-    ] = None,
+    root: Root = None,
     mirror: Annotated[
         str | None,
         typer.Option(

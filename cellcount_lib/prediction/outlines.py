@@ -23,14 +23,9 @@ Ring = NDArray[np.int64]  # (n, 2): corners as (x, y), the first not repeated
 def rings(mask: NDArray[np.bool_], *, diagonal: bool) -> list[Ring]:
     """Trace the boundary of a mask; on the screen, its inside is to the right of the path.
 
-    By `ring_area`, outer rings have a positive area, holes a negative one.
-
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (H, W)
-    diagonal : bool
-        What happens where two pixels share only a corner: True continues along one ring, so that
-        an 8-connected object is one ring, which may touch itself; False makes simple rings.
+    By `ring_area`, outer rings have a positive area, holes a negative one. Where two pixels share
+    only a corner, `diagonal` continues along one ring, so that an 8-connected object is one ring,
+    which may touch itself; without it, rings are simple.
 
     Examples
     --------

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cellcount_lib.data.download_command import Root
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -27,10 +29,6 @@ Scale = Annotated[
 ]
 RunsDir = Annotated[
     Path | None, typer.Option(help="Folder of the runs (default: CELLCOUNT_RUNS, else runs/).")
-]
-Root = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
 ]
 
 

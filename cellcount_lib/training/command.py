@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cellcount_lib.data.download_command import Root
+
 
 def train_command(
     dataset: Annotated[
@@ -48,10 +50,7 @@ def train_command(
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the datasets (default: CELLCOUNT_DATA, else data/)."),
-    ] = None,
+    root: Root = None,
 ) -> None:
     """Train a network, choose its cutoff on validation pictures, and score the test pictures.
 
