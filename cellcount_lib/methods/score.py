@@ -64,6 +64,7 @@ class Task:
     run: Path | None  # folder of the run, for a method that needs one
     steps: tuple[str, ...]  # of `harmonise.STEPS`
     root: Path | None  # folder of the datasets
+    cutoff: float | None = None  # where it is known already, as in a record that is checked
 
     @cached_property
     def tested(self) -> list[Sample]:
@@ -98,13 +99,17 @@ class Method:
     description: str
     score: Callable[[Task], Answer]
     of_a_run: bool = False  # whether it needs what a training has left
+    of_test: bool = False  # whether test pictures and a known cutoff are all it needs
 
 
 def _adaptive_threshold(task: Task) -> Answer:
-    ruler, scale, held = task.scaled.protocol, task.scaled.scale, list(read_all(task.parts.val))
-    choice = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
-    rows = score_adaptive_threshold(task.tested, ruler, choice.cutoff, scale=scale, jobs=cores())
-    return rows, choice
+    ruler, scale, choice, cutoff = task.scaled.protocol, task.scaled.scale, None, task.cutoff
+    if cutoff is None:
+        held = list(read_all(task.parts.val))
+        choice = tune_adaptive_threshold(held, ruler, QUANTILES, scale=scale, jobs=cores())
+        cutoff = choice.cutoff
+    jobs = min(cores(), len(task.tested))
+    return score_adaptive_threshold(task.tested, ruler, cutoff, scale=scale, jobs=jobs), choice
 
 
 def _otsu_watershed(task: Task) -> Answer:
@@ -126,7 +131,8 @@ def _predict_mean(task: Task) -> Answer:
 
 
 def _oracle(task: Task) -> Answer:
-    return oracle(task.tested, task.scaled.protocol, scale=task.scaled.scale, jobs=cores()), None
+    ruler, jobs = task.scaled.protocol, min(cores(), len(task.tested))
+    return oracle(task.tested, ruler, scale=task.scaled.scale, jobs=jobs), None
 
 
 def _log_blobs(task: Task) -> Answer:
@@ -169,17 +175,21 @@ METHODS: Registry[Method] = Registry(
         "adaptive-threshold": Method(
             "every picture cut at its own quantile of intensity, tuned on validation",
             _adaptive_threshold,
+            of_test=True,
         ),
         "otsu-watershed": Method(
-            "Otsu's threshold and the watershed of the distance map", _otsu_watershed
+            "Otsu's threshold and the watershed of the distance map",
+            _otsu_watershed,
+            of_test=True,
         ),
-        "predict-zero": Method("always answers 0", _predict_zero),
+        "predict-zero": Method("always answers 0", _predict_zero, of_test=True),
         "predict-mean": Method(
             "always answers the mean count of the training pictures", _predict_mean
         ),
         "oracle": Method(
             "the true mask through post-processing and matching: what a perfect mask would have",
             _oracle,
+            of_test=True,
         ),
         "log-blobs": Method(
             "peaks of the Laplacian of a Gaussian, drawn as discs; cutoff tuned on validation",

@@ -117,7 +117,8 @@ def _verify(grid: str | None, out: Path, *, everything: bool) -> None:
     from itertools import groupby
 
     from cellcount_lib.tables.collect import read_results
-    from cellcount_lib.tables.kept import records_in
+    from cellcount_lib.tables.kept import place, records_in
+    from cellcount_lib.tables.rescore import rescored_in
     from cellcount_lib.tables.stale import stale, stale_lines
     from cellcount_lib.tables.verify import differences, notebook_differences
     from cellcount_lib.tables.write import plans
@@ -127,9 +128,14 @@ def _verify(grid: str | None, out: Path, *, everything: bool) -> None:
         records = records_in(folder)
         changed = stale(folder, records)
         wrong += [f"{folder.name}/{text}" for text in notebook_differences(folder, records)]
+        for run, found in rescored_in(folder, records, everything=everything).items():
+            if changed.get(run):
+                changed[run] = [f"its scores ({found[0]})", *changed[run]]
+            else:
+                wrong += [f"{folder.name}/{place(run)}: {text}" for text in found]
         for _, plan, made in those:
-            found = differences(made, plan, folder, records)
-            wrong += [f"{folder.name}/{text}" for text in found]
+            differ = differences(made, plan, folder, records)
+            wrong += [f"{folder.name}/{text}" for text in differ]
             runs = read_results(folder, made.name).runs.to_dict("records")
             lines = list(stale_lines(made, runs, changed, records))
             for line in lines:
