@@ -465,6 +465,10 @@ def test_activation_and_decoding(name):
     assert torch.equal(mask, logits[:, 0] > 0)
 
 
+def test_whatever_is_more_than_background_is_cell():
+    assert build("dice").truth(torch.tensor([0.0, 0.2, 1.0])).tolist() == [False, True, True]
+
+
 @every_loss
 def test_a_batch_is_not_changed_and_settings_not_lost(name):
     loss = build(name)

@@ -61,6 +61,16 @@ def test_small_pieces_go_back_to_their_neighbour():
     np.testing.assert_array_equal(whole, labels)
 
 
+def test_a_small_piece_joins_a_piece_of_its_own_object_however_low_the_pass():
+    objects = np.array([[2, 1, 1, 1, 1, 1]], np.int32)
+    heatmap = np.array([[0.95, 0.9, 0.5, 0.6, 0.8, 0.6]])
+    assert Peaks(0.1).split(objects, heatmap=heatmap).max() == 3
+    for turns in range(4):
+        turned = np.rot90(objects, turns)
+        joined = Peaks(0.1).split(turned, below=3, heatmap=np.rot90(heatmap, turns))
+        np.testing.assert_array_equal(joined, turned)
+
+
 def test_gaps_in_label_numbers_and_touching_labels_are_kept_apart():
     labels = np.zeros((40, 60), np.int32)
     labels[10:30, 10:30] = 7
