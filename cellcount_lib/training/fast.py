@@ -16,18 +16,3 @@ with warnings.catch_warnings():
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Metric, Recorder
     from fastai.optimizer import OptimWrapper
-
-__all__ = [
-    "Callback",
-    "CancelEpochException",
-    "CancelFitException",
-    "DataLoaders",
-    "Learner",
-    "Metric",
-    "MixedPrecision",
-    "OptimWrapper",
-    "ParamScheduler",
-    "Recorder",
-    "TrainEvalCallback",
-    "lr_find",
-]
