@@ -144,6 +144,17 @@ def scores(rows: pd.DataFrame, protocol_name: str) -> dict[str, float]:
     return values
 
 
+def computed_on(runs: "pd.DataFrame") -> "pd.Series[str]":
+    """Say of every run what may change its digits: machine, version of torch, version of the data.
+
+    The data is named where a table has the same dataset in several versions.
+    """
+    machine = runs["gpu"].where(runs["gpu"] != "", runs["processor"])
+    versions = runs.groupby("dataset")["data"].transform("nunique")
+    data = ("; data " + runs["data"]).where(versions > 1, "")
+    return machine + "; torch " + runs["torch"] + data
+
+
 def to_csv(table: pd.DataFrame) -> str:
     """Return CSV with all digits that a number has."""
     text = io.StringIO()

@@ -10,7 +10,7 @@ import pandas as pd
 from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.stats import LEVEL, RESAMPLES, permutations_for
-from cellcount_lib.tables.collect import Results
+from cellcount_lib.tables.collect import Results, computed_on
 from cellcount_lib.tables.compare import summary
 
 DIGITS = {"mae": 2, "medae": 2, "mpe_percent": 1, "mae_objects": 2}
@@ -85,7 +85,7 @@ def _main(
     return Table(grid.title, ("row", *header.values()), tuple(rows), notes)
 
 
-ON_AN_EDGE, WITHOUT_KNEE = "†", "‡"
+ON_AN_EDGE, WITHOUT_KNEE, ELSEWHERE = "†", "‡", "§"
 MARKS = {
     ON_AN_EDGE: "runs whose cutoff is the lowest or the highest of its grid, a better one may lie "
     "beyond",
@@ -179,12 +179,14 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
         "training, or of everything where nothing is trained."
     )
     notes += [f"{mark} {MARKS[mark]}." for mark, n in _doubtful(results).items() if n]
-    machines = sorted(
-        {str(g) or str(p) for g, p in zip(runs["gpu"], runs["processor"], strict=True)}
-    )
-    mixed = "mixed hardware: " if len(machines) > 1 else ""
-    torch = ", ".join(sorted({str(v) for v in runs["torch"]}))
-    notes.append(f"Run on {mixed}{'; '.join(machines)}; torch {torch}.")
+    usual, others = _machines(results)
+    notes.append(f"Run on {usual}.")
+    for machine, mine in runs[runs["run"].isin(others)].groupby(computed_on(runs)):
+        rows = mine.groupby("label", sort=False)["seed"].agg(
+            lambda seeds: ", ".join(map(str, seeds))
+        )
+        named = "; ".join(f"{label} (seed {seeds})" for label, seeds in rows.items())
+        notes.append(f"{ELSEWHERE} Run on {machine}, which gives other digits: {named}.")
     if results.missing:
         notes.append(f"{len(results.missing)} runs are missing.")
     return notes
@@ -196,9 +198,18 @@ def _links(
     if notebook is None or len(results.runs) == 0:
         return ()
     mine = results.runs[results.runs["label"] == label]
+    others = _machines(results)[1]
     return tuple(
-        (str(seed), notebook(run)) for seed, run in zip(mine["seed"], mine["run"], strict=True)
+        (f"{seed} {ELSEWHERE}" if run in others else str(seed), notebook(run))
+        for seed, run in zip(mine["seed"], mine["run"], strict=True)
     )
+
+
+def _machines(results: Results) -> tuple[str, set[str]]:
+    """Return what most runs of a table were computed on, and the runs that were not."""
+    where = computed_on(results.runs)
+    usual = str(where.value_counts().idxmax())
+    return usual, set(results.runs.loc[where != usual, "run"])
 
 
 def _digits(metric: str) -> int:
@@ -268,7 +279,7 @@ def to_html(of_grid: Sequence[Table]) -> str:
 
 _TEX = str.maketrans(
     {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "±": r"$\pm$", "–": "--"}
-    | {ON_AN_EDGE: r"\dag{}", WITHOUT_KNEE: r"\ddag{}"}
+    | {ON_AN_EDGE: r"\dag{}", WITHOUT_KNEE: r"\ddag{}", ELSEWHERE: r"\S{}"}
 )
 
 

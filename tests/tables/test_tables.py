@@ -201,6 +201,26 @@ def test_a_cutoff_on_an_edge_and_a_curve_without_knee_are_marked():
     assert r"3 (2 \dag{}, 1 \ddag{})" in to_latex([marked])
 
 
+def test_runs_of_another_machine_say_so():
+    runs = (Run(NETWORK, {"profile": "smoke"}),) * 2
+    grid = Grid("g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in "ab"))
+    made = results(a=[GOOD] * 2, b=[GOOD] * 2)
+    (alike,) = tables(grid, made, notebook=str)
+    assert alike.notes[-1] == "Run on CPU; torch 2."
+    made.runs.loc[3, "gpu"] = "H100"
+    (mixed,) = tables(grid, made, notebook=str)
+    assert mixed.notes[-2:] == (
+        "Run on CPU; torch 2.",
+        "§ Run on H100; torch 2, which gives other digits: b (seed 1).",
+    )
+    assert [name for row in mixed.rows for name, _ in row[0].links] == ["0", "1", "0", "1 §"]
+    made.runs.loc[0, "data"] = "23f272"  # the pictures were drawn by another version
+    (drawn,) = tables(grid, made, notebook=str)
+    assert (
+        "§ Run on CPU; torch 2; data 23f272, which gives other digits: a (seed 0)." in drawn.notes
+    )
+
+
 def test_columns_of_published_values_are_there_where_there_are_any():
     found = results(a=[(5, 5)], b=[(7, 3)])
     runs = (Run(NETWORK, {"profile": "smoke"}),)
