@@ -1,3 +1,6 @@
+from collections import Counter
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -97,6 +100,36 @@ def test_pieces_join_over_the_highest_pass_until_all_are_large_enough():
     assert small == right
     assert len({left, right, last}) == 3 == merged.max()
     np.testing.assert_array_equal(Necks(1).split(labels, below=10**6), labels)
+
+
+def join_one_after_the_other(pieces, heights, below):
+    """Say what the rule says: the smallest first, over the highest pass, until all are large."""
+    pieces = pieces.copy()
+    while True:
+        sizes = Counter(pieces[pieces > 0].tolist())
+        size, small = min((size, piece) for piece, size in sizes.items())
+        if size >= below or len(sizes) == 1:
+            return np.unique(pieces, return_inverse=True)[1].reshape(pieces.shape)
+        passes = {}
+        for y, x in np.argwhere(pieces == small):
+            for v, u in product((y - 1, y, y + 1), (x - 1, x, x + 1)):
+                other = int(pieces[v, u])
+                if other not in (0, small):
+                    height = min(heights[y, x], heights[v, u])
+                    passes[other] = max(height, passes.get(other, 0))
+        pieces[pieces == small] = max(passes, key=lambda other: (passes[other], -other))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_small_pieces_join_as_if_one_after_the_other(seed):
+    rng = np.random.default_rng(seed)
+    one = np.pad(np.ones((14, 17), np.int32), 1)
+    heights = np.round(ndimage.gaussian_filter(rng.random(one.shape), 0.7), 2)
+    whole = Peaks(0.02).split(one, heatmap=heights)
+    assert whole.max() > 12
+    for below in (4, 7, 12, 30, 100, 150):
+        joined = Peaks(0.02).split(one, below=below, heatmap=heights)
+        np.testing.assert_array_equal(joined, join_one_after_the_other(whole, heights, below))
 
 
 @pytest.mark.parametrize("below", [0, 50, 400])
