@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality simulated --seeds 0 1 2
     python -m benchmarks.quality simulated --recipes recommended clissa2023 morelli2021 --seeds 0
-    python -m benchmarks.quality simulated --losses dice focal-tversky --seeds 0 1 2 --validation
+    python -m benchmarks.quality simulated --profile smoke --batch 8 --steps 40 --epochs 4 \\
+        --losses combined-balanced combinedft-overcrowd --seeds 0 1 2 --validation
     python -m benchmarks.quality --committed losses losses-bbbc038-fluo-x1
 
 The pictures are read once; every row is one training, scored on full-size test pictures, or, to
@@ -21,9 +22,10 @@ from benchmarks.run import table
 from cellcount_lib.machine import cores, processor
 from cellcount_lib.methods.baselines import score_adaptive_threshold, tune_adaptive_threshold
 from cellcount_lib.records import read_record
+from cellcount_lib.runs.status import RUNS
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
-from cellcount_lib.tables.committed import results_folder
+from cellcount_lib.tables.committed import table as table_of
 from cellcount_lib.training.data import Data, held, read_data
 from cellcount_lib.training.result import Result
 from cellcount_lib.training.run import train
@@ -46,7 +48,7 @@ def baseline(data: Data, ruler_name: str) -> dict[str, str]:
     pictures = data.val_set if data.test_set is None else data.test_set
     chosen = tune_adaptive_threshold(data.val_set, ruler, scale=size, jobs=cores()).cutoff
     rows = score_adaptive_threshold(pictures, ruler, chosen, scale=size, jobs=cores())
-    empty = dict.fromkeys(("seed", "status", "training s", "evaluation s"), "-")
+    empty = dict.fromkeys(("validation dice", "seed", "status", "training s", "evaluation s"), "-")
     return row_of("adaptive threshold", pooled(rows, mpe=ruler.mpe), cutoff=chosen, **empty)
 
 
@@ -61,7 +63,8 @@ def scores_of(result: Result, data: Data) -> dict[str, float]:
 
 def validation_dice(grid: str, profile: str = "laptop") -> pd.DataFrame:
     """Mean, lowest and highest over seeds of the best epoch's Dice on validation crops, by loss."""
-    records = map(read_record, (results_folder() / profile / "notebooks" / grid).glob("*.ipynb"))
+    made = table_of(grid, profile)
+    records = (read_record(made.folder / RUNS / f"{run}.ipynb") for run in made.results.runs["run"])
     rows = [
         {"loss": record.parameters["loss"], "dice": max(row["dice"] for row in record.history)}
         for record in records
@@ -81,7 +84,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--arch", default="c-resunet")
     parser.add_argument("--scale", type=float)
-    parser.add_argument("--epochs", type=int)
+    for name in ("--batch", "--steps", "--epochs"):
+        parser.add_argument(name, type=int)
     parser.add_argument("--validation", action="store_true", help="leave the test pictures alone")
     parser.add_argument("--weight-map", action=argparse.BooleanOptionalAction)
     parser.add_argument("--committed", nargs="+", metavar="GRID")
@@ -97,6 +101,8 @@ def main() -> None:
         arch=given.arch,
         scale=given.scale,
         weight_map=given.weight_map,
+        batch=given.batch,
+        steps=given.steps,
         epochs=given.epochs,
     )
     data = read_data(base)
@@ -111,6 +117,7 @@ def main() -> None:
         result = train(replace(base, recipe=recipe, loss=loss, seed=seed), data=data, show=False)
         name, scores = recipe + (f", {loss}" if loss else ""), scores_of(result, data)
         about = {
+            "validation dice": f"{max(row['dice'] for row in result.history):.3f}",
             "cutoff": result.info.threshold,
             "seed": seed,
             "status": result.status,

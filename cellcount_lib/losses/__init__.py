@@ -116,7 +116,7 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "three-class-4": ("three-class", {"boundary_weight": 4.0}),
         "three-class-6": ("three-class", {"boundary_weight": 4.0}),
         "three-class-8": ("three-class", {"boundary_weight": 4.0}),
-        "boundary-4": ("combinedft", OVERCROWD),
+        "boundary-4": ("combined", BALANCED),
     },
 )
 

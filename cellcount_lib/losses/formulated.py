@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import InputError
 from cellcount_lib.losses.base import Loss, check_range, plain
-from cellcount_lib.losses.combined import CombinedFT
+from cellcount_lib.losses.combined import Combined
 
 
 class ThreeClass(Loss):
@@ -86,7 +86,7 @@ class Instances(Loss):
     Parameters
     ----------
     beta : float
-        Weight of the second part; the first is the loss of the recipe ``recommended``.
+        Weight of the second part; the first is the balanced combination of S1.
     """
 
     largest = 255.0
@@ -94,7 +94,7 @@ class Instances(Loss):
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
         self.beta = check_positive("beta", beta)
-        self.mask = CombinedFT(bce=0.2, dice=0.5, focal=0.3)
+        self.mask = Combined(bce=0.3, dice=0.3, focal=0.4)
 
     def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """Return both parts together."""

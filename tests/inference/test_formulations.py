@@ -174,7 +174,7 @@ def test_the_loss_over_instances_against_a_loop_over_objects():
             inside = p[numbers == number]
             common = float(inside.sum())
             prices.append(1 - 2 * common / (common + inside.numel() + false))
-    mask = build("combinedft-overcrowd")(logits, target > 0)
+    mask = build("combined-balanced")(logits, target > 0)
     found = build("instances", beta=0.5)(logits, target)
     assert float(found) == pytest.approx(float(mask) + 0.5 * np.mean(prices))
     empty = torch.zeros_like(target)
@@ -188,7 +188,7 @@ def test_small_objects_weigh_as_much_as_large_ones():
     without_small = torch.where(target == 1, 9.0, -9.0)
     without_large = torch.where(target == 2, 9.0, -9.0)
     per_object = [
-        float(build("instances")(z, target) - build("combinedft-overcrowd")(z, target > 0))
+        float(build("instances")(z, target) - build("combined-balanced")(z, target > 0))
         for z in (sure, without_small, without_large)
     ]
     assert per_object[0] < 0.01

@@ -41,7 +41,7 @@ def test_the_parameters_choose_the_code():
     assert code_of(asked) == code_of(asked | {"seed": 7, "epochs": 3})
     other = code_of(asked | {"loss": "focal"})
     assert {"loss focal", "Focal"} <= set(other) - set(code_of(asked) | {"Focal": ""}) | {"Focal"}
-    assert "loss combinedft-overcrowd" not in other
+    assert "loss combined-balanced" not in other
     blobs, otsu = (code_of(dataclasses.asdict(Scoring(m))) for m in ("log-blobs", "otsu-watershed"))
     assert "log_blobs" in blobs
     assert "log_blobs" not in otsu

@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_an_error_not_a_new_start(halfway, spoil):
         ({"epochs": 3}, ["recipe.epochs was 2, now 3"]),
         ({"grey": 0.5}, ["recipe.augmentation.grey was 0.0, now 0.5"]),
         ({"precision": "bf16"}, ["precision was 'float32', now 'bfloat16'"]),
-        ({"loss": "dice"}, ["recipe.loss was 'combinedft-overcrowd', now 'dice'"]),
+        ({"loss": "dice"}, ["recipe.loss was 'combined-balanced', now 'dice'"]),
         ({"arch": "fcn"}, ["arch was 'small-unet', now 'fcn'"]),
         ({"crop": 48, "seed": 1}, ["profile.crop was 32, now 48", "seed was 0, now 1"]),
     ],

@@ -35,10 +35,10 @@ def test_the_published_recipes_say_what_the_studies_say():
 
 
 @pytest.mark.parametrize("grid", ["losses", "losses-bbbc038-fluo-x1"])
-def test_the_recommended_loss_is_among_the_best_on_committed_validation_pictures(grid):
-    scores = validation_dice(grid)
+def test_the_recommended_loss_is_near_the_best_on_committed_validation_pictures(grid):
+    scores = validation_dice(grid)["mean"]
     assert len(scores) == 12
-    assert RECIPES["recommended"].loss in scores.index[:3]
+    assert scores.max() - scores[RECIPES["recommended"].loss] < 0.02
 
 
 def test_what_is_compared_with_the_mask_of_the_recommended_recipe_has_its_loss():
