@@ -111,6 +111,11 @@ def difficulty() -> str:
     return markdown(list(rows[0]), [[v or "–" for v in r.values()] for r in rows])
 
 
+def likeness() -> str:
+    rows = _results("likeness.csv")
+    return markdown(list(rows[0]), [list(r.values()) for r in rows])
+
+
 def status() -> str:
     """When, where and how long each chapter was executed; see tools/chapters.py."""
     rows, versions = [], {}
@@ -192,6 +197,7 @@ def main(book: Path = ROOT / "book") -> None:
         protocols,
         calibration,
         difficulty,
+        likeness,
         model_card,
         status,
     )
