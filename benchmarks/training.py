@@ -35,7 +35,8 @@ def pictures(number: int = 6) -> list[Sample]:
 class Laptop:
     """Network, batches and Learner of the laptop profile, as `training.prepare` makes them."""
 
-    def __init__(self, precision: str = "auto") -> None:
+    def __init__(self, precision: str = "auto", *, steps: int = STEPS) -> None:
+        self.steps = steps
         self.device = choose_device()
         self.dtype = choose_precision(self.device, precision)
         self.recipe = RECIPES["recommended"]
@@ -51,7 +52,7 @@ class Laptop:
             side=self.profile.crop,
             batch=self.profile.batch or self.recipe.batch,
             augmentation=self.recipe.augmentation,
-            steps=STEPS,
+            steps=self.steps,
         )
 
     def model(self) -> torch.nn.Module:
@@ -84,7 +85,7 @@ def through_the_learner(laptop: Laptop) -> int:
     learn = laptop.learner()
     learn.fit(1, 1e-3)
     laptop.synchronise()
-    return STEPS
+    return laptop.steps
 
 
 def bare(laptop: Laptop) -> int:
@@ -92,14 +93,14 @@ def bare(laptop: Laptop) -> int:
     model, batch = laptop.model().train(), laptop.batches().one_batch()
     step = optimizer(model, laptop.recipe, None, lr=1e-3).opt
     kind = laptop.device.type
-    for _ in range(STEPS):
+    for _ in range(laptop.steps):
         with torch.autocast(kind, laptop.dtype, enabled=laptop.dtype != torch.float32):
             logits = model(batch[0])
         laptop.loss(logits, *batch[1:]).backward()
         step.step()
         step.zero_grad()
     laptop.synchronise()
-    return STEPS
+    return laptop.steps
 
 
 def passes(laptop: Laptop, model: torch.nn.Module, number: int = 5) -> Tensor:
@@ -162,9 +163,9 @@ def cases() -> list[Case]:
 
 
 @all_cores()
-def report() -> str:
+def report(laptop: Laptop | None = None) -> str:
     """Where the time of a step goes, in milliseconds, by running its parts one after the other."""
-    laptop = Laptop()
+    laptop = laptop or Laptop()
     batches, model = laptop.batches(), laptop.model().train()
     step = optimizer(model, laptop.recipe, None, lr=1e-3).opt
     change, side = laptop.recipe.augmentation, laptop.profile.crop
@@ -176,7 +177,7 @@ def report() -> str:
         spent.setdefault(name, []).append(1000 * (now - start))
         return now
 
-    for index in range(STEPS):
+    for index in range(laptop.steps):
         now = time.perf_counter()
         images, corners = batches.places.epoch(np.random.default_rng(index))
         image, corner = (torch.from_numpy(v[: batches.batch]) for v in (images, corners))
@@ -199,13 +200,13 @@ def report() -> str:
     parts = {name: float(np.median(values)) for name, values in spent.items()}
     start = time.perf_counter()
     through_the_learner(laptop)
-    whole = 1000 * (time.perf_counter() - start) / STEPS
+    whole = 1000 * (time.perf_counter() - start) / laptop.steps
     parts["the rest: Learner, metrics, a validation batch, a checkpoint"] = whole - sum(
         parts.values()
     )
     lines = [
         f"Where a step of {whole:.0f} ms goes (c-ResUnet, 8 crops of 128, {laptop.dtype}, "
-        f"{laptop.device}; medians of {STEPS}):",
+        f"{laptop.device}; medians of {laptop.steps}):",
         "",
         "| part | ms | share |",
         "| --- | --- | --- |",

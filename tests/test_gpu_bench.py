@@ -1,0 +1,78 @@
+"""What is measured on a lent GPU works without one, is kept as it comes, and is not done twice."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from benchmarks.quick_project import GRID, make_project
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_everything_on_the_cpu(tmp_path):
+    one_row = GRID[: GRID.index("  - label: two")]
+    project, out = make_project(tmp_path / "project", one_row), tmp_path / "out"
+    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(out), "--grid", "quick"]
+    environment = os.environ | {"CELLCOUNT_PROJECT": str(project), "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    figures = json.loads((out / "figures.json").read_text())
+    assert list(figures) == list(gpu.STEPS), ended.stderr
+    assert [name for name in figures if "error" in figures[name]] == [], ended.stderr
+    assert f"{len(gpu.STEPS)} of {len(gpu.STEPS)} steps" in ended.stdout
+    losses = [v for k, v in figures["agreement with the CPU"].items() if k.startswith("loss ")]
+    assert all(map(math.isfinite, losses))
+    assert len(losses) == 2  # bfloat16 beside the CPU's own float32
+    assert losses[0] != losses[1]
+    assert figures["agreement with the CPU"]["met (2%)"]
+    assert figures["resumption"]["was killed in the middle"]
+    assert figures["resumption"]["largest difference of a weight"] == 0
+    assert figures["the same heatmap"]["grey levels from the CPU, fp32"] == 0
+    assert 0 < figures["the same heatmap"]["grey levels from the CPU, bf16"] < 20
+    assert 0 <= figures["one real run"]["F1, morelli2021"] <= 1
+    assert figures["runs of a grid"]["runs"] == 2
+    with tarfile.open(out / "runs.tar.gz") as archive:
+        assert len([name for name in archive.getnames() if name.endswith("record.json")]) == 2
+
+    before = (out / "figures.json").stat().st_mtime_ns
+    again = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert "==>" not in again.stdout
+    assert (out / "figures.json").stat().st_mtime_ns == before
+
+
+@pytest.fixture
+def bench(tmp_path):
+    until = time.monotonic() + 100
+    return gpu.Bench(tmp_path, torch.device("cpu"), "smoke", "losses", until)
+
+
+def test_an_error_is_a_figure_and_is_tried_again(bench, monkeypatch):
+    calls = []
+
+    def fails_once(_):
+        calls.append("fails")
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return {"figure": 1.5}
+
+    monkeypatch.setattr(gpu, "STEPS", {"fails": fails_once, "works": lambda _: {"figure": 2}})
+    done = gpu.measure(bench)
+    assert done["fails"]["error"] == "RuntimeError: out of memory"
+    assert done["works"]["figure"] == 2
+    assert "- error: RuntimeError: out of memory" in (bench.out / "gpu.md").read_text()
+    assert gpu.measure(bench)["fails"]["figure"] == 1.5
+    assert calls == ["fails", "fails"]
+
+
+def test_nothing_begins_when_the_time_is_over(bench, monkeypatch):
+    monkeypatch.setattr(gpu, "STEPS", {"late": lambda _: {}})
+    over = gpu.Bench(bench.out, bench.device, bench.profile, bench.grid, time.monotonic() - 1)
+    assert gpu.measure(over) == {}
