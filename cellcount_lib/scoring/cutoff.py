@@ -28,6 +28,8 @@ def choose(curve: pd.DataFrame, rule: str) -> Choice:
     """Choose the cutoff from a `sweep`, or for "max-mcc" from `sweep_pixels`, by a rule.
 
     - "argmax": highest F1; of equal ones the lowest cutoff, as in R21.
+    - "middle": highest F1; of equal ones the middle of the longest row of neighbours. Where the
+      heatmap is sharp or pictures are few, many cutoffs are equal, and an end is an accident.
     - "knee": where F1 starts to fall fast: the first knee, from the highest cutoff down, that
       Kneedle finds in a concave, decreasing curve (sensitivity 1, its default) and that lies above
       the straight line from the curve's top left to its bottom right. A curve that is flat,
@@ -82,6 +84,14 @@ def _highest(name: str) -> Rule:
     return rule
 
 
+def _middle(x: Values, y: Values) -> tuple[int, str, str]:
+    best = np.flatnonzero(y == y.max())
+    rows = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    longest = max(rows, key=len)
+    note = f"in the middle of {longest.size} equal cutoffs" * (longest.size > 1)
+    return int(longest[(longest.size - 1) // 2]), "middle", note
+
+
 def _knee(x: Values, y: Values) -> tuple[int, str, str]:
     from kneed import KneeLocator
 
@@ -105,5 +115,11 @@ def _only(x: Values, y: Values) -> tuple[int, str, str]:
 
 RULES: Registry[Rule] = Registry(
     "threshold rule",
-    {"argmax": _highest("argmax"), "knee": _knee, "max-mcc": _highest("max-mcc"), "fixed": _only},
+    {
+        "argmax": _highest("argmax"),
+        "middle": _middle,
+        "knee": _knee,
+        "max-mcc": _highest("max-mcc"),
+        "fixed": _only,
+    },
 )

@@ -245,7 +245,7 @@ _RECOMMENDED = Protocol(
     description="Optimal one-to-one matching at IoU above 0.5, and of centroids within "
     "20 pixels, the mean radius of a cell; instances on both sides.",
     source="this project",
-    threshold_rule="argmax",
+    threshold_rule="middle",
     cutoffs=WIDE_CUTOFFS,
     postprocess=POSTPROCESS["recommended"],
     primary=Matching("iou", "hungarian-iou", 0.5),

@@ -153,6 +153,21 @@ def test_argmax_takes_the_lowest_of_equal_cutoffs():
     assert type(choice.cutoff) is float  # not NumPy's, which would compare in another precision
 
 
+@pytest.mark.parametrize(
+    ("f1", "place", "note"),
+    [
+        ([0.1, 0.8, 0.7], 1, ""),
+        ([0.8, 0.8, 0.8, 0.8, 0.8], 2, "in the middle of 5 equal cutoffs"),
+        ([0.8, 0.1, 0.8, 0.8, 0.8, 0.7], 3, "in the middle of 3 equal cutoffs"),  # not the first
+        ([0.1, 0.8, 0.8, 0.1], 1, "in the middle of 2 equal cutoffs"),
+        ([0.8, 0.1, 0.8], 0, "the lowest of its grid: a better one may lie beyond"),
+    ],
+)
+def test_middle_of_the_longest_row_of_equal_cutoffs(f1, place, note):
+    choice = choose(curve_of(f1), "middle")
+    assert (choice.cutoff, choice.rule, choice.note) == (CUTOFFS[place], "middle", note)
+
+
 def test_knee_is_where_the_curve_bends_most():
     # on a smooth concave curve Kneedle takes the point farthest above the chord
     x = np.array(CUTOFFS)

@@ -39,7 +39,7 @@ def test_registry_is_whole():
     for name, p in PROTOCOLS.items():
         assert p.name == name
         assert p.mpe in MPE_CONVENTIONS
-        assert p.threshold_rule in ("knee", "argmax", "fixed", "max-mcc")
+        assert p.threshold_rule in ("knee", "middle", "fixed", "max-mcc")
         assert (len(p.cutoffs) == 1) == (p.threshold_rule == "fixed")
         assert {m.rule for m in (p.primary, *p.further)} <= set(RULES)
     with pytest.raises(FrozenInstanceError):

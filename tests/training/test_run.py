@@ -68,9 +68,9 @@ def test_a_finished_folder_holds_everything(done):
     best = curve.loc[curve["f1"].idxmax(), "f1"]
     assert curve.set_index("cutoff").loc[result.info.threshold, "f1"] == best
     assert summary["choice"] == result.choice._asdict()
-    assert result.choice[:3] == (result.info.threshold, "argmax", best)
+    assert result.choice[:3] == (result.info.threshold, "middle", best)
     edge = result.choice._replace(edge="lowest", note="the lowest of its grid")
-    for told, ends in ((summary, "(argmax"), (summary | {"choice": edge._asdict()}, "grid)")):
+    for told, ends in ((summary, "(middle"), (summary | {"choice": edge._asdict()}, "grid)")):
         last = describe(told)[-1]
         assert last.startswith(f"cutoff {result.info.threshold} chosen on validation pictures")
         assert ends in last
