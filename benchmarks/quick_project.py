@@ -92,6 +92,7 @@ def code(source, *tags):
 
 GRID = """
 title: Quick
+published_on: [simulated]
 base: {dataset: simulated}
 seeds: [0, 1]
 columns: {f1: F1, mae: MAE}

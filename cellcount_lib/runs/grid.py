@@ -22,7 +22,7 @@ from cellcount_lib.runs.identity import decisive
 from cellcount_lib.training.spec import Training
 
 NETWORK, WITHOUT = "03_one_experiment", "scoring_without_training"
-GRID_KEYS = {"title", "note", "published", "base", "seeds", "columns", "rows"}
+GRID_KEYS = {"title", "note", "published", "published_on", "base", "seeds", "columns", "rows"}
 ROW_KEYS = {"label", "set", "init", "method", "of", "published"}
 
 
@@ -60,6 +60,11 @@ class Row:
     published: Mapping[str, float]
     runs: tuple[Run, ...]
 
+    @property
+    def trained(self) -> bool:
+        """Whether a network is behind it, which another seed would change."""
+        return any(run.chapter == NETWORK or run.needs for run in self.runs)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -72,6 +77,7 @@ class Grid:
     columns: Mapping[str, str]  # shown scores of the records, with their titles
     rows: tuple[Row, ...]
     extra: tuple[Run, ...] = ()  # runs without a row of their own, which others need
+    published_on: tuple[str, ...] = ()  # datasets that have the pictures of the published values
 
     @property
     def runs(self) -> list[Run]:
@@ -170,6 +176,7 @@ class _Maker:
             columns=self.values["columns"],
             rows=made,
             extra=tuple(self.extra.values()),
+            published_on=tuple(self.values.get("published_on", ())),
         )
 
     def _row(self, row: Mapping[str, Any]) -> Row:

@@ -1,29 +1,47 @@
-"""How sure is a score? Intervals over pictures, paired tests between rows, Holm's rule, letters.
+"""How sure is a score? Intervals, differences, the probability of improvement.
 
-The unit of chance is the picture, with all its objects: objects of one picture share its focus,
-staining and crowding, so they are no independent draws. All seeds of a row see the same resampled
-pictures, and in a test all of a picture's results are swapped together. A score is pooled anew in
-every resample, never averaged over pictures; the edge-case contract of `detection` holds in each.
+A row of a table is a *design*. Its score would change with other trainings of it (seeds) and with
+other test pictures; a picture is one draw with all its objects, which share its focus, staining and
+crowding. Both levels are resampled, crossed, since all seeds see the same pictures:
+
+- Trainings. Drawing n - 1 of n seeds with replacement has the variance s^2 / n, where s^2 is that
+  between the seeds' scores. (Drawing n of n has n - 1 parts in n of it: a fifth too little at five
+  seeds.) That is exact, so the seeds need not be drawn; a test draws them.
+- Pictures. They are drawn, n - 1 of n as well, the same for all seeds and rows, and every seed's
+  score is pooled anew. What the draws do to all seeds alike counts. What they do to one seed and
+  not to another is in s^2 already; drawn at both levels it would count three times (Owen 2007).
+
+The two variances add up to a standard error with Satterthwaite's degrees of freedom, and Student's
+t makes an interval or a p-value of it: with five seeds, 1.96 standard errors would be too few. Rows
+of the same seeds are compared seed by seed. A method without training varies over pictures only.
+`benchmarks/coverage.py` measures how often the intervals hold the truth.
 
 Taught in: 10_results
+
+References
+----------
+McCarthy & Snowden (1985), "The bootstrap and finite population sampling", NCHS series 2, no. 95.
+Owen (2007), "The pigeonhole bootstrap", Ann. Appl. Stat. 1:386.
+Satterthwaite (1946), "An approximate distribution of estimates of variance components",
+Biometrics Bulletin 2:110.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import pandas as pd
+from numpy.typing import NDArray
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring.pooling import statistic
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-RESAMPLES, LEVEL, ALPHA = 2000, 0.95, 0.05
-LOWER_IS_BETTER = ("mae", "medae", "mpe_percent", "splits", "merges")
+RESAMPLES, LEVEL = 2000, 0.95
+SEEDS_FOR_INTERVAL = 3
+LOWER_IS_BETTER = ("mae", "medae", "splits", "merges")
+NO_SHARES = (*LOWER_IS_BETTER, "mpe_percent", "r2", "px_mcc")  # all other scores go from 0 to 1
 ADDED_UP = ("tp", "fp", "fn", "px_")  # scores of these columns need their sums over pictures only
 NO_COUNTS = ("run", "image", "status", "cutoff")
 
@@ -39,31 +57,47 @@ class PictureCounts:
     columns : mapping of str to ndarray
     mpe : str
         Name in `counting.MPE_CONVENTIONS`.
+    trained : bool
+        False for a method that no seed changes: its one run is all there is to know of it.
     """
 
     pictures: list[str]
     seeds: list[int]
     columns: Mapping[str, NDArray[np.float64]]
     mpe: str
+    trained: bool = True
 
-    def score(self, metric: str, picked: NDArray[np.intp] | None = None) -> NDArray[np.float64]:
-        """Mean over seeds of the pooled score, for all pictures or for resamples (B, pictures)."""
+    def scores(self, metric: str, *, resamples: int = 0, seed: int = 0) -> NDArray[np.float64]:
+        """Pooled score of every seed, or (resamples, seeds) of them, on pictures that are drawn."""
         names, function = statistic(metric, mpe=self.mpe)
         if missing := [name for name in names if name not in self.columns]:
             raise InputError(
                 f"{metric}: expected column {missing[0]!r}, found {list(self.columns)}"
             )
-        values = []
-        for seed in range(len(self.seeds)):
-            rows = [self.columns[name][seed] for name in names]
-            if picked is not None:
-                rows = [row[picked] for row in rows]
-            values.append(function(*rows))
-        return np.mean(np.asarray(values, np.float64), axis=0)
+        columns = [self.columns[name] for name in names]
+        if not resamples:
+            return np.asarray(function(*columns), np.float64)
+        picked, times = _draws(len(self.pictures), resamples, seed)
+        if all(name.startswith(ADDED_UP) for name in names):
+            return np.asarray(function(*((times @ c.T)[..., None] for c in columns)), np.float64)
+        drawn = [function(*(c[i][picked] for c in columns)) for i in range(len(self.seeds))]
+        return np.stack(drawn, axis=-1)
+
+    def enough(self, seeds: int) -> bool:
+        """Whether there are so many trainings, and pictures that can differ."""
+        return len(self.pictures) > 1 and (not self.trained or len(self.seeds) >= seeds)
+
+
+@lru_cache(maxsize=4)
+def _draws(n: int, resamples: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Draw n - 1 of n pictures so many times: their numbers, and how often each was drawn."""
+    picked = np.random.default_rng(seed).integers(0, n, (resamples, n - 1))
+    times = np.stack([np.bincount(row, minlength=n) for row in picked]).astype(np.float64)
+    return picked, times
 
 
 def picture_counts(
-    tables: "Mapping[int, pd.DataFrame]", *, mpe: str = "released2023"
+    tables: Mapping[int, pd.DataFrame], *, mpe: str = "released2023", trained: bool = True
 ) -> PictureCounts:
     """Put the pictures of several seeds in one order, by their names.
 
@@ -73,6 +107,7 @@ def picture_counts(
         Per-image rows by seed, as for `pooling.pooled`, with a column "image".
     mpe : str
         Name in `counting.MPE_CONVENTIONS`.
+    trained : bool
     """
     by_seed = {seed: table.set_index("image") for seed, table in tables.items()}
     first = next(iter(by_seed.values()))
@@ -88,161 +123,146 @@ def picture_counts(
         for c in first.columns
         if c not in NO_COUNTS
     }
-    return PictureCounts(pictures, list(by_seed), columns, mpe)
+    return PictureCounts(pictures, list(by_seed), columns, mpe, trained)
+
+
+class Resampled(NamedTuple):
+    """Scores of a row's seeds on all pictures (seeds,) and on drawn ones (resamples, seeds)."""
+
+    whole: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+    row: PictureCounts
+
+
+class Estimate(NamedTuple):
+    """A score or a difference of two, its standard error and the degrees of freedom of that."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def reach(self) -> float:
+        """How far the interval goes from the value to either side."""
+        from scipy.special import stdtrit
+
+        return float(self.error * stdtrit(self.freedom, (1 + LEVEL) / 2))
+
+    def p(self) -> float:
+        """Two-sided p-value of the value 0."""
+        from scipy.special import stdtr
+
+        if self.error == 0:
+            return float(self.value == 0)
+        return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
+
+
+class Difference(NamedTuple):
+    """By how much one row's score exceeds another's, with interval and two-sided p-value."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+class Probability(NamedTuple):
+    """A probability with its interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 def interval(
     row: PictureCounts, metric: str, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a score over pictures.
+) -> tuple[float, float] | None:
+    """Return the interval of a design's score; None with fewer than three trainings.
 
-    Where all pictures are perfect it has no width: the pictures are too easy or too few, which does
-    not make the score certain.
+    That of a share is taken on its log-odds and lies between 0 and 1. Where pictures and trainings
+    all score the same it has no width: they are too easy or too few, which does not make the score
+    certain.
     """
-    rng = np.random.default_rng(seed)
-    n = len(row.pictures)
-    values = row.score(metric, rng.integers(0, n, (resamples, n)))
-    low, high = np.percentile(values, [50 * (1 - LEVEL), 100 - 50 * (1 - LEVEL)])
-    return float(low), float(high)
-
-
-def permutations_for(rows: int) -> int:
-    """Return how many permutations a comparison of all pairs of rows takes.
-
-    The smallest p-value that N permutations can give is 2 / (N + 1). Holm's rule multiplies it by
-    the number of pairs, and it must still be well below `ALPHA`, or nothing could ever differ.
-
-    Examples
-    --------
-    >>> permutations_for(2), permutations_for(17)
-    (4999, 43519)
-    """
-    pairs = rows * (rows - 1) // 2
-    return max(5000, round(16 * pairs / ALPHA)) - 1
-
-
-def permutation_p(
-    a: PictureCounts, b: PictureCounts, metric: str, *, permutations: int, seed: int = 0
-) -> float | None:
-    """Two-sided p-value of the difference between two rows on the same pictures.
-
-    If the rows did not differ, the results of a picture could be swapped. The difference of the
-    pooled scores is compared with those after random swaps; the p-value is never 0. Rows that were
-    scored on different pictures cannot be compared: None.
-
-    References
-    ----------
-    Phipson & Smyth (2010), "Permutation p-values should never be zero", SAGMB 9:39.
-    """
-    if a.pictures != b.pictures:
+    if not row.enough(SEEDS_FOR_INTERVAL):
         return None
-    rng = np.random.default_rng(seed)
-    n = len(a.pictures)
-    swap = (rng.random((permutations, n)) < 0.5).astype(np.float64)
-    found = float(a.score(metric) - b.score(metric))
-    differences = _swapped(a, b, metric, swap) - _swapped(b, a, metric, swap)
-    tolerance = 1e-12 * max(1.0, abs(found))
-    share_high = (np.sum(differences >= found - tolerance) + 1) / (permutations + 1)
-    share_low = (np.sum(differences <= found + tolerance) + 1) / (permutations + 1)
-    return float(min(1.0, 2 * min(share_high, share_low)))
+    score = estimate(resampled(row, metric, resamples=resamples, seed=seed))
+    value, reach = score.value, score.reach()
+    if metric in NO_SHARES or not 0 < value < 1:
+        return value - reach, value + reach
+    odds, factor = value / (1 - value), np.exp(reach / (value * (1 - value)))
+    low, high = (float(o / (1 + o)) for o in (odds / factor, odds * factor))
+    return low, high
 
 
-def _swapped(
-    a: PictureCounts, b: PictureCounts, metric: str, swap: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Score of `a` with the pictures in `swap` taken from `b`, mean over the seeds of both.
+def difference(
+    a: PictureCounts, b: PictureCounts, metric: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference | None:
+    """Return the score of `a` less that of `b`.
 
-    Every seed of one meets every seed of the other in turn; a row with fewer seeds is repeated.
+    None with fewer than three trainings of either, or where the pictures are not the same.
     """
-    names, function = statistic(metric, mpe=a.mpe)
-    values = []
-    for seed in range(np.lcm(len(a.seeds), len(b.seeds))):
-        one, other = seed % len(a.seeds), seed % len(b.seeds)
-        mine, theirs = ([s.columns[c][i] for c in names] for s, i in ((a, one), (b, other)))
-        if all(name.startswith(ADDED_UP) for name in names):
-            rows = [(m.sum() + swap @ (t - m))[:, None] for m, t in zip(mine, theirs, strict=True)]
-        else:
-            rows = [np.where(swap > 0, t, m) for m, t in zip(mine, theirs, strict=True)]
-        values.append(function(*rows))
-    return np.mean(np.asarray(values, np.float64), axis=0)
+    if a.pictures != b.pictures or not all(row.enough(SEEDS_FOR_INTERVAL) for row in (a, b)):
+        return None
+    less = estimate(*(resampled(row, metric, resamples=resamples, seed=seed) for row in (a, b)))
+    return Difference(less.value, less.value - less.reach(), less.value + less.reach(), less.p())
 
 
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p-values of several tests by Holm's step-down rule; same order as given.
+def resampled(
+    row: PictureCounts, metric: str, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Resampled:
+    """Score a row on its pictures and on draws of them."""
+    drawn = row.scores(metric, resamples=resamples, seed=seed)
+    return Resampled(row.scores(metric), drawn, row)
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none may be smaller than one
-    before it, or exceed 1. Rejecting where the result is <= 0.05 keeps the chance of any false
-    rejection at 0.05, whatever the dependence between the tests. (SciPy has
-    `false_discovery_control`, which controls the expected share of false rejections instead.)
+
+def estimate(one: Resampled, other: Resampled | None = None) -> Estimate:
+    """Estimate a score, or that of `one` less that of `other`, which saw the same draws."""
+    added = [(one.whole, one.drawn, one.row.trained)]
+    if other and one.row.trained and other.row.trained and one.row.seeds == other.row.seeds:
+        added = [(one.whole - other.whole, one.drawn - other.drawn, True)]
+    elif other:
+        added.append((-other.whole, -other.drawn, other.row.trained))
+    value = float(sum(whole.mean() for whole, _, _ in added))
+    alike = np.sum([drawn.mean(axis=1) for _, drawn, _ in added], axis=0).var(ddof=1)
+    parts = []  # a variance, and its degrees of freedom
+    for whole, drawn, trained in added:
+        if trained:
+            parts.append((whole.var(ddof=1) / len(whole), len(whole) - 1))
+            apart = drawn - drawn.mean(axis=1, keepdims=True)
+            alike -= apart.var(axis=0, ddof=1).mean() / (len(whole) - 1)
+    parts.append((max(alike, 0.0), len(one.row.pictures) - 1))
+    variance = sum(part for part, _ in parts)
+    if variance < 1e-24:  # nothing varies but the last digits of sums
+        return Estimate(value, 0.0, 1.0)
+    freedom = variance**2 / sum(part**2 / free for part, free in parts)
+    return Estimate(value, float(np.sqrt(variance)), float(freedom))
+
+
+def probability_of_improvement(a: PictureCounts, b: PictureCounts, metric: str) -> Probability:
+    """Probability that a training of `a` scores better than one of `b`, on these pictures.
+
+    Every training of one is compared with every one of the other; ties count half. The interval
+    holds the probabilities from which the one found is at most 1.96 of *their* standard errors
+    away, so it has a width even where all pairs agree. Methods without training have none.
 
     References
     ----------
-    Holm (1979), "A simple sequentially rejective multiple test procedure", Scand. J. Stat. 6:65.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03])
-    array([0.03, 0.06, 0.06])
+    Agarwal et al. (2021), "Deep RL at the edge of the statistical precipice", NeurIPS (`rliable`).
+    Newcombe (2006), "Confidence intervals for an effect size measure", Stat. Med. 25:559, method 5.
     """
-    p = np.asarray(p_values, np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise InputError(f"p_values: expected a list of numbers in [0, 1], found {p_values!r}")
-    order = np.argsort(p, kind="stable")
-    stepped = p[order] * np.arange(p.size, 0, -1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
-    return adjusted
+    one, other = (better(metric, row.scores(metric)) for row in (a, b))
+    value = float(np.sign(one[:, None] - other).mean() + 1) / 2
+    m, n = len(one), len(other)
+    p = np.linspace(0, 1, 2001)
+    if a.trained and b.trained:
+        variance = p * (1 - p) * (1 + ((m + n) / 2 - 1) * ((1 - p) / (2 - p) + p / (1 + p)))
+    else:  # the score of one is known: a share of the other's trainings
+        variance = p * (1 - p) * min(m, n) * (a.trained or b.trained)
+    likely = p[(p - value) ** 2 <= 1.96**2 * variance / (m * n)]
+    return Probability(value, float(min(value, *likely)), float(max(value, *likely)))
 
 
-def row_letters(rows: Sequence[PictureCounts], metric: str) -> list[str]:
-    """Test every pair of rows, correct by Holm's rule, and give the rows `letters`.
-
-    No row has a letter where there is nothing to compare: one row, or different pictures.
-    """
-    pairs = list(combinations(range(len(rows)), 2))
-    many = permutations_for(len(rows))
-    found = [permutation_p(rows[i], rows[j], metric, permutations=many) for i, j in pairs]
-    p = [value for value in found if value is not None]
-    if not pairs or len(p) < len(pairs):
-        return [""] * len(rows)
-    same = np.ones((len(rows), len(rows)), bool)
-    for (i, j), adjusted in zip(pairs, holm(p), strict=True):
-        same[i, j] = same[j, i] = adjusted > ALPHA
-    means = [float(row.score(metric)) for row in rows]
-    return letters(means, same, higher=metric not in LOWER_IS_BETTER)
-
-
-def letters(means: Sequence[float], same: NDArray[np.bool_], *, higher: bool = True) -> list[str]:
-    """Give rows letters: two rows that share one do not differ significantly.
-
-    The insert-and-absorb algorithm of Piepho (2004); the best row gets an "a".
-
-    Examples
-    --------
-    >>> same = np.array([[True, True, False], [True, True, True], [False, True, True]])
-    >>> letters([0.9, 0.8, 0.7], same)
-    ['a', 'ab', 'b']
-    """
-    n = len(means)
-    order = sorted(range(n), key=lambda i: -means[i] if higher else means[i])
-    columns: list[set[int]] = [set(range(n))]
-    for i, j in combinations(range(n), 2):
-        if same[i, j]:
-            continue
-        split = [c for c in columns if i in c and j in c]
-        columns = [c for c in columns if c not in split]
-        for column in split:
-            columns += [column - {i}, column - {j}]
-        columns = [
-            c
-            for k, c in enumerate(columns)
-            if not any(c < d or (c == d and k > m) for m, d in enumerate(columns))
-        ]
-    columns.sort(key=lambda c: sorted(order.index(i) for i in c))
-    names = [_letter(k) for k in range(len(columns))]
-    return ["".join(names[k] for k, c in enumerate(columns) if i in c) for i in range(n)]
-
-
-def _letter(index: int) -> str:
-    alphabet = "abcdefghijklmnopqrstuvwxyz"
-    return alphabet[index] if index < 26 else alphabet[index // 26 - 1] + alphabet[index % 26]
+def better(metric: str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return numbers of which the higher is the better."""
+    if metric == "mpe_percent":
+        return -np.abs(scores)
+    return -scores if metric in LOWER_IS_BETTER else scores

@@ -1,7 +1,7 @@
 """A grid's table as Markdown, LaTeX and HTML, from one description of its cells."""
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +9,14 @@ import pandas as pd
 
 from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.scoring.cutoff import NO_KNEE
-from cellcount_lib.scoring.stats import LEVEL, RESAMPLES, permutations_for
+from cellcount_lib.scoring.letters import SEEDS_FOR_LETTERS
+from cellcount_lib.scoring.stats import LEVEL, RESAMPLES, SEEDS_FOR_INTERVAL, Difference
 from cellcount_lib.tables.collect import Results, computed_on
 from cellcount_lib.tables.compare import summary
 
 DIGITS = {"mae": 2, "medae": 2, "mpe_percent": 1, "mae_objects": 2}
 MISSING = "missing"
+FEW_PICTURES = 20
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,16 @@ class Table:
 def tables(
     grid: Grid, results: Results, *, notebook: Callable[[str], str] | None = None
 ) -> list[Table]:
-    """Make the two tables of a grid: its first score in full, and the others beside published ones.
+    """Make the tables of a grid: its first score in full, against the first row, and other scores.
 
     `notebook` gives the place of a run's executed notebook, for links.
     """
     metrics = list(grid.columns)
-    means = summary(results, [row.label for row in grid.rows], metrics).set_index("label")
-    main = _main(grid, results, means, metrics[0], notebook)
-    return [main] if len(metrics) == 1 else [main, _others(grid, means, metrics)]
+    means = summary(results, grid.rows, metrics).set_index("label")
+    made = [_main(grid, results, means, metrics[0], notebook)]
+    if "difference" in means:
+        made.append(_against(grid, means, metrics[0]))
+    return made if len(metrics) == 1 else [*made, _others(grid, means, metrics)]
 
 
 def _main(
@@ -59,10 +63,11 @@ def _main(
     header = {
         "published": f"{title}, published",
         "ours": f"{title}, regenerated",
-        "interval": f"{round(100 * LEVEL)}% interval",
-        "difference": "difference",
+        "interval": f"{round(100 * LEVEL)}% interval, or range",
+        "difference": "difference from published",
         "letters": "letters",
         "runs": "runs",
+        "pictures": "pictures",
         "collapsed": "collapsed",
         "rate": "learning rate",
         "time": "time",
@@ -70,19 +75,46 @@ def _main(
     rates = _rates(results)
     if not rates:
         del header["rate"]
+    if not any(means["letters"]):
+        del header["letters"]
     if not any(metric in row.published for row in grid.rows):
-        del header["published"], header["difference"]
+        del header["published"]
         header["ours"] = title
+    if not any(metric in row.published and _same_data(grid, row) for row in grid.rows):
+        del header["difference"]
     rows = []
     for row in grid.rows:
         values: dict[Any, Any] = means.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
-        shown = _shown(row, values, metric) | {"rate": rates.get(row.label, "")}
+        shown = _shown(grid, row, values, metric) | {"rate": rates.get(row.label, "")}
         if marks := [f"{n} {mark}" for mark, n in _doubtful(results, row.label).items() if n]:
             shown["runs"] += f" ({', '.join(marks)})"
         rows.append((Cell(row.label, links), *(Cell(shown.get(name, "")) for name in header)))
-    notes = tuple(_notes(grid, results, metric))
+    notes = tuple(_notes(grid, results, means, metric))
     return Table(grid.title, ("row", *header.values()), tuple(rows), notes)
+
+
+def _same_data(grid: Grid, row: Row) -> bool:
+    """Whether all runs of a row saw pictures of the dataset that the published values are of."""
+    return all(run.parameters.get("dataset") in grid.published_on for run in row.runs)
+
+
+def _against(grid: Grid, means: pd.DataFrame, metric: str) -> Table:
+    first = grid.rows[0].label
+    header = ("row", f"{grid.columns[metric]}, difference", "probability of improvement")
+    rows = []
+    for label, (less, chance) in means[["difference", "improvement"]].iterrows():
+        if isinstance(less, Difference):
+            difference, low, high = (f"{x:+.{_digits(metric)}f}" for x in less[:3])
+            improved = f"{chance.value:.2f} ({chance.low:.2f} to {chance.high:.2f})"
+            cells = (str(label), f"{difference} ({low} to {high})", improved)
+            rows.append(tuple(Cell(text) for text in cells))
+    note = (
+        f"With {round(100 * LEVEL)}% intervals, which are not corrected for the number of rows. A "
+        "difference is that of the designs: of other trainings and other pictures. The probability "
+        "is that a training of the row scores better than one of the first, on these pictures."
+    )
+    return Table(f"{grid.title}: against {first}", header, tuple(rows), (note,))
 
 
 ON_AN_EDGE, WITHOUT_KNEE, ELSEWHERE = "†", "‡", "§"
@@ -105,29 +137,44 @@ def _doubtful(results: Results, label: str | None = None) -> dict[str, int]:
     }
 
 
-def _shown(row: Row, values: Mapping[str, Any], metric: str) -> dict[str, str]:
+def _shown(grid: Grid, row: Row, values: Mapping[str, Any], metric: str) -> dict[str, str]:
     """Return what the main table says of a row, by column."""
     theirs = {"published": _published(row.published, metric)}
     failed = int(values["n_failed"])
     if not values["n"]:
         return theirs | {"ours": f"{failed} failed" if failed else MISSING}
-    value, low, high = (values[name] for name in (metric, "low", "high"))
     done = f"{int(values['n'])}"
+    if not row.trained:
+        done += " (not trained)"
     if failed:
         done += f" (+ {failed} failed)"
     if values["n"] + failed < len(row.runs):
         done += f" of {len(row.runs)}"
+    pictures = int(values["pictures"])
     ours = {
-        "ours": _mean(value, values[f"{metric}_sd"], metric),
-        "interval": f"{_number(low, metric)} to {_number(high, metric)}",
+        "ours": _mean(values[metric], values[f"{metric}_sd"], metric),
+        "interval": _interval(row, values, metric),
         "letters": str(values["letters"]),
         "runs": done,
+        "pictures": f"{pictures} (few)" if pictures < FEW_PICTURES else f"{pictures}",
         "collapsed": f"{int(values['n_collapsed'])}",
         "time": _time(values["seconds"]),
     }
-    if metric in row.published:
-        ours["difference"] = f"{value - row.published[metric]:+.{_digits(metric)}f}"
+    if metric in row.published and _same_data(grid, row):
+        less = values[metric] - row.published[metric]
+        ours["difference"] = f"{less:+.{_digits(metric)}f}"
     return theirs | ours
+
+
+def _interval(row: Row, values: Mapping[str, Any], metric: str) -> str:
+    """Return the interval of a row, or the range of its trainings where these are too few."""
+    ends = [_number(values.get(end, float("nan")), metric) for end in ("low", "high")]
+    if ends != ["–", "–"]:
+        return " to ".join(ends)
+    least, most = (_number(values[end], metric) for end in ("least", "most"))
+    if not row.trained:
+        return "none: one picture"
+    return "none: one training" if values["n"] == 1 else f"range {least} to {most}"
 
 
 def _rates(results: Results) -> dict[str, str]:
@@ -157,25 +204,23 @@ def _others(grid: Grid, means: pd.DataFrame, metrics: Sequence[str]) -> Table:
     return Table(f"{grid.title}: further scores", header, tuple(rows))
 
 
-def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
+def _notes(grid: Grid, results: Results, means: pd.DataFrame, metric: str) -> list[str]:
     runs = results.runs
     notes = [grid.note] if grid.note else []
     if grid.published:
-        notes.append(f"Published: {grid.published}.")
+        other = not any(_same_data(grid, row) for row in grid.rows if row.published)
+        apart = " Other pictures than ours: no difference is shown." if other else ""
+        notes.append(f"Published: {grid.published}.{apart}")
     if len(runs) == 0:
         return notes
     rulers = " and ".join(sorted({str(p) for p in runs["protocol"] if str(p)}))
     data = " and ".join(sorted(set(runs["dataset"])))
-    many = permutations_for(runs.loc[runs["status"] != "failed", "label"].nunique())
     profile = grid.rows[0].runs[0].parameters["profile"]
     simulated = all(name.startswith("simulated") for name in set(runs["dataset"]))
     notes.append(
         f"Dataset {data}{' (simulated pictures)' if simulated else ''}; profile {profile}; "
-        f"protocol {rulers}; "
-        f"{results.images['image'].nunique()} test pictures. Mean ± standard deviation over "
-        f"seeds; interval by {RESAMPLES} bootstrap resamples of pictures; rows that share a letter "
-        f"do not differ in {grid.columns[metric]} ({many} permutations of pictures, Holm, "
-        "5%), in these runs: what another seed would do, only the ± can show. Time is that of the "
+        f"protocol {rulers}; {results.images['image'].nunique()} test pictures. Mean ± standard "
+        f"deviation over seeds. {' '.join(_chances(grid, means, metric))} Time is that of the "
         "training, or of everything where nothing is trained."
     )
     notes += [f"{mark} {MARKS[mark]}." for mark, n in _doubtful(results).items() if n]
@@ -190,6 +235,28 @@ def _notes(grid: Grid, results: Results, metric: str) -> list[str]:
     if results.missing:
         notes.append(f"{len(results.missing)} runs are missing.")
     return notes
+
+
+def _chances(grid: Grid, means: pd.DataFrame, metric: str) -> Iterator[str]:
+    """Say what a reader may conclude from the intervals and letters that there are."""
+    trained = means[means.index.isin([row.label for row in grid.rows if row.trained])]
+    if (trained["n"] >= SEEDS_FOR_INTERVAL).any():
+        yield (
+            "An interval is that of the design: of other trainings and of other test pictures "
+            f"({RESAMPLES} resamples)."
+        )
+    if ((trained["n"] > 0) & (trained["n"] < SEEDS_FOR_INTERVAL)).any():
+        yield (
+            f"Fewer than {SEEDS_FOR_INTERVAL} trainings have no interval: what another one would "
+            "score is not known, and no difference of such rows is shown to be one of the designs."
+        )
+    if len(trained) < len(means):
+        yield "What is not trained varies over pictures only."
+    if any(means["letters"]):
+        yield (
+            f"Rows that share a letter are not shown to differ in {grid.columns[metric]} (Holm, "
+            f"5%); fewer than {SEEDS_FOR_LETTERS} trainings have no letter."
+        )
 
 
 def _links(

@@ -1,4 +1,4 @@
-"""Intervals, permutation tests and Holm's rule, by hand and by independent ways."""
+"""Intervals, differences and the probability of improvement, by hand and by independent ways."""
 
 import itertools
 
@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from benchmarks.coverage import DESIGNS, coverage, differing, power
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring import stats
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.stats import (
     PictureCounts,
-    holm,
+    difference,
+    estimate,
     interval,
-    letters,
-    permutation_p,
-    permutations_for,
     picture_counts,
-    row_letters,
+    probability_of_improvement,
+    resampled,
 )
 
 
@@ -26,9 +26,7 @@ def table(n=40, *, seed=0, hit=0.8):
     """Rows of n images with about 10 cells each."""
     rng = np.random.default_rng(seed)
     true = rng.poisson(10, n)
-    tp = rng.binomial(true, hit)
-    fp = rng.poisson(1, n)
-    return rows(true, tp, fp)
+    return rows(true, rng.binomial(true, hit), rng.poisson(1, n))
 
 
 def rows(true, tp, fp):
@@ -55,279 +53,258 @@ def found(tp):
     return rows([10] * len(tp), tp, [0] * len(tp))
 
 
-GOOD, BAD = found([9, 8, 10, 9, 7, 9, 10, 8]), found([5, 4, 6, 5, 3, 5, 6, 4])
 METRICS = ("precision", "recall", "f1", "accuracy", "mae", "medae", "mpe_percent", "r2")
 
 
-def counts(*tables):
-    return picture_counts(dict(enumerate(tables)))
+def counts(*tables, first=0, trained=True):
+    return picture_counts(dict(enumerate(tables, start=first)), trained=trained)
 
 
-def p_of(a, b, metric="f1", permutations=4999):
-    return permutation_p(counts(a), counts(b), metric, permutations=permutations)
+def fixed(one):
+    return counts(one, trained=False)
+
+
+def design(seeds=5, *, first=0, hit=0.8, spread=0.0, n=40):
+    """Trainings on the same pictures, whose share of found cells varies by `spread`."""
+    rng = np.random.default_rng(100 + first)
+    true = np.random.default_rng(7).poisson(10, n)
+    hits = np.clip(hit + rng.normal(0, spread, seeds), 0, 1)
+    return counts(
+        *(rows(true, rng.binomial(true, h), rng.poisson(1, n)) for h in hits), first=first
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_score_is_the_pooled_one_and_lies_in_its_interval(metric):
-    one = counts(table())
-    assert float(one.score(metric)) == pytest.approx(pooled(table())[metric])
+    one = fixed(table())
+    assert one.scores(metric) == pytest.approx([pooled(table())[metric]])
     low, high = interval(one, metric)
-    assert low <= float(one.score(metric)) <= high
+    assert low <= one.scores(metric)[0] <= high
 
 
-def test_interval_agrees_with_multinomial_weights():
-    # an image drawn k times is an image with weight k: the same bootstrap without drawing rows
-    r = table()
-    weights = np.random.default_rng(9).multinomial(40, [1 / 40] * 40, size=20_000)
-    tp, fp, fn = (weights @ r[c].to_numpy() for c in ("tp", "fp", "fn"))
-    low, high = np.percentile(2 * tp / (2 * tp + fp + fn), [2.5, 97.5])
-    found = interval(counts(r), "f1", resamples=20_000)
-    assert found == pytest.approx((low, high), abs=0.04 * (high - low))
-
-
-def test_interval_is_that_of_scipy_on_the_same_resamples():
-    a, b = table(25, seed=4), table(25, seed=5, hit=0.6)
-
-    def recall(tp, fn, tp_b, fn_b, axis):
-        one, other = tp.sum(axis) / (tp + fn).sum(axis), tp_b.sum(axis) / (tp_b + fn_b).sum(axis)
-        return (one + other) / 2
-
-    theirs = scipy.stats.bootstrap(
-        [r[c].to_numpy() for r in (a, b) for c in ("tp", "fn")],
-        recall,
-        paired=True,
-        vectorized=True,
-        n_resamples=999,
-        method="percentile",
-        rng=np.random.default_rng(3),
-    ).confidence_interval
-    ours = interval(counts(a, b), "recall", resamples=999, seed=3)
-    assert ours == pytest.approx((theirs.low, theirs.high), rel=1e-12)
-
-
-def test_seeds_share_their_resamples_and_are_averaged():
+def test_every_seed_is_pooled_on_the_same_drawn_pictures():
     a, b = table(), table(seed=3, hit=0.6)
-    picked = np.random.default_rng(0).integers(0, 40, (5, 40))
-    both = counts(a, b).score("f1", picked)
-    alone = [[f1(r.iloc[chosen]) for chosen in picked] for r in (a, b)]
-    np.testing.assert_allclose(both, np.mean(alone, axis=0))
+    picked, times = stats._draws(40, 5, 2)
+    assert picked.shape == (5, 39)  # one fewer than there are
+    np.testing.assert_array_equal(times.sum(axis=1), 39)
+    expected = [[f1(r.iloc[drawn]) for r in (a, b)] for drawn in picked]
+    np.testing.assert_allclose(counts(a, b).scores("f1", resamples=5, seed=2), expected)
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    # 100 test sets of a method whose pooled recall is 0.8
-    hits = 0
-    for seed in range(100):
-        low, high = interval(counts(table(seed=seed)), "recall", resamples=499, seed=seed)
-        hits += low <= 0.8 <= high
-    assert 88 <= hits <= 100  # expected 95; 3.3 sd
+@pytest.mark.parametrize("metric", ["f1", "px_mcc", "px_specificity"])
+def test_sums_are_taken_where_they_are_enough_and_change_nothing(metric, monkeypatch):
+    rng = np.random.default_rng(4)
+    names = [f"{px}{c}" for px in ("", "px_") for c in ("tp", "fp", "fn", "tn")]
+    columns = {c: rng.integers(1, 10**4, (3, 9)).astype(float) for c in names}
+    row = PictureCounts([str(i) for i in range(9)], [0, 1, 2], columns, "released2023")
+    by_sums = row.scores(metric, resamples=40)
+    monkeypatch.setattr(stats, "ADDED_UP", ())
+    np.testing.assert_allclose(row.scores(metric, resamples=40), by_sums, rtol=1e-12)
+    assert len(np.unique(by_sums)) > 100
 
 
-def test_interval_depends_on_the_seed_alone():
-    one = counts(table())
-    assert interval(one, "f1") == interval(one, "f1")
-    assert interval(one, "f1", seed=1) != interval(one, "f1")
+def test_a_mean_over_pictures_has_the_interval_of_students_t():
+    """The average precision is a mean over pictures; of one method, it is a sample as any other."""
+    values = np.random.default_rng(5).normal(0.5, 0.1, 8)
+    row = PictureCounts([str(i) for i in range(8)], [0], {"ap": values[None]}, "", trained=False)
+    exact = scipy.stats.ttest_1samp(values, 0.5)
+    scored = estimate(resampled(row, "ap", resamples=100_000))
+    assert scored.freedom == pytest.approx(7)
+    assert scored.error == pytest.approx(values.std(ddof=1) / np.sqrt(8), rel=0.01)
+    low, high = exact.confidence_interval()
+    assert 2 * scored.reach() == pytest.approx(high - low, rel=0.01)
+    # of a share, on its log-odds: the ends lie symmetric there
+    ends = np.array(interval(row, "ap", resamples=100_000))
+    odds = np.log(ends / (1 - ends))
+    centre = np.log(values.mean() / (1 - values.mean()))
+    assert odds.mean() == pytest.approx(centre, rel=1e-9)
+    assert np.ptp(odds) == pytest.approx(
+        (high - low) / (values.mean() * (1 - values.mean())), rel=0.01
+    )
 
 
-def test_interval_of_identical_images_has_no_width():
-    assert interval(counts(rows([3, 3, 3], [3, 3, 3], [0, 0, 0])), "f1") == (1.0, 1.0)
-    assert interval(counts(rows([0, 0], [0, 0], [0, 0])), "f1") == (1.0, 1.0)
-    assert interval(counts(rows([2, 3, 4], [0, 0, 0], [0, 0, 0])), "f1") == (0.0, 0.0)
+def same_everywhere(scores, n=12):
+    """Trainings that find so many of 10 cells in every picture: nothing depends on the picture."""
+    return counts(*(found([s] * n) for s in scores))
+
+
+def test_where_pictures_are_all_alike_trainings_have_the_interval_of_students_t():
+    row = same_everywhere([5, 6, 7, 9])
+    exact = scipy.stats.t.interval(0.95, 3, 0.675, np.std([0.5, 0.6, 0.7, 0.9], ddof=1) / 2)
+    scored = estimate(resampled(row, "recall"))
+    assert scored.value == pytest.approx(0.675)
+    assert scored.freedom == pytest.approx(3)
+    assert scored.value + scored.reach() == pytest.approx(exact[1])
+    other = counts(*(found([s] * 12) for s in (3, 6, 4, 5, 3)), first=10)
+    welch = scipy.stats.ttest_ind([0.5, 0.6, 0.7, 0.9], [0.3, 0.6, 0.4, 0.5, 0.3], equal_var=False)
+    less = difference(row, other, "recall")
+    assert less.p == pytest.approx(welch.pvalue)
+    assert (less.low, less.high) == pytest.approx(welch.confidence_interval())
+    same_seeds = same_everywhere([3, 6, 4, 5])
+    paired = scipy.stats.ttest_rel([0.5, 0.6, 0.7, 0.9], [0.3, 0.6, 0.4, 0.5])
+    assert difference(row, same_seeds, "recall").p == pytest.approx(paired.pvalue)
+
+
+def test_drawing_the_seeds_as_well_gives_the_same_variance():
+    """The two-level bootstrap, taken literally, where no picture suits one training only."""
+    rng = np.random.default_rng(2)
+    training, picture = rng.normal(0, 0.05, (5, 1)), rng.normal(0, 0.2, 30)
+    scores = 0.5 + training + picture
+    row = PictureCounts([str(i) for i in range(30)], list(range(5)), {"ap": scores}, "")
+    drawn = row.scores("ap", resamples=40_000)
+    seeds = rng.multinomial(4, [1 / 5] * 5, 40_000) / 4
+    literal = (drawn * seeds).sum(axis=1).std()
+    assert estimate(resampled(row, "ap")).error == pytest.approx(literal, rel=0.03)
+    usual = (drawn * rng.multinomial(5, [1 / 5] * 5, 40_000) / 5).sum(axis=1).std()
+    assert usual < literal
+
+
+def test_what_suits_one_training_only_counts_once():
+    """Against the variance of means over many tables drawn from one model."""
+    rng = np.random.default_rng(3)
+    s, p, both, n = 0.03, 0.15, 0.4, 25
+    means, estimated = [], []
+    for _ in range(400):
+        scores = rng.normal(0, s, (5, 1)) + rng.normal(0, p, n) + rng.normal(0, both, (5, n))
+        row = PictureCounts([str(i) for i in range(n)], list(range(5)), {"ap": scores}, "")
+        scored = estimate(resampled(row, "ap", resamples=400))
+        means.append(scored.value)
+        estimated.append(scored.error**2)
+    real = s**2 / 5 + p**2 / n + both**2 / (5 * n)
+    assert np.var(means) == pytest.approx(real, rel=0.2)  # the formula: 7% by chance
+    assert np.mean(estimated) == pytest.approx(real, rel=0.12)  # twice would be 54% more
+
+
+def test_pictures_that_two_rows_share_do_not_count_as_their_difference():
+    hard = np.array([2, 9] * 10)
+    a = counts(*(found(hard + d) for d in (0, 1, 0)))
+    b = counts(*(found(hard - d) for d in (0, 1, 1)), first=10)
+    for row in (a, b):
+        assert estimate(resampled(row, "recall")).error > 0.07
+    assert estimate(resampled(a, "recall"), resampled(b, "recall")).error < 0.06
+
+
+def test_a_method_without_training_against_a_design():
+    row, otsu = same_everywhere([5, 6, 7, 9]), fixed(found([4] * 12))
+    less, exact = difference(row, otsu, "recall"), scipy.stats.ttest_1samp([5, 6, 7, 9], 4)
+    assert less.p == pytest.approx(exact.pvalue)
+    assert difference(otsu, row, "recall").value == -less.value == pytest.approx(-0.275)
+    # two methods without training: the paired t-test over pictures
+    a, b = np.array([4, 6, 5, 7, 8, 5]), np.array([3, 5, 5, 5, 8, 6])
+    less = difference(fixed(found(a)), fixed(found(b)), "recall", resamples=50_000)
+    assert less.p == pytest.approx(scipy.stats.ttest_rel(a, b).pvalue, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"), [*((name, False) for name in DESIGNS), ("as the losses", True)]
+)
+def test_two_groups_of_one_design_seldom_differ(name, shared):
+    """The A/A test: 1000 tries with five trainings each; 5% expected, 7% allowed."""
+    assert differing(DESIGNS[name], 5, 70, 1000, shared=shared) <= 0.07
+
+
+def test_intervals_hold_the_truth_and_differences_are_seen():
+    losses = DESIGNS["as the losses"]
+    assert coverage(losses, 5, 70, 200)[0] > 0.88  # 92.5% of 1000; two standard deviations below
+    assert power(losses, 5, 70, 100, 0.4) > 0.9  # 0.98
+    held, width, even = coverage(losses, 3, 70, 200)
+    assert held > 0.89
+    assert 0.12 < width < 0.2
+    assert even > 0.85
+
+
+@pytest.mark.parametrize("call", [interval, lambda r, m: difference(r, design(first=9), m)])
+def test_fewer_than_three_trainings_have_no_interval(call):
+    assert call(design(2), "f1") is None
+    assert call(design(3), "f1") is not None
+
+
+def test_one_picture_and_other_pictures_say_nothing():
+    assert interval(fixed(table(1)), "f1") is None
+    assert difference(fixed(table(5)), fixed(table(6)), "f1") is None
+    assert difference(design(3), design(2, first=9), "f1") is None
+
+
+def test_nothing_varies():
+    perfect, none = fixed(found([10] * 4)), fixed(found([0] * 4))
+    assert interval(perfect, "f1") == (1.0, 1.0)
+    assert interval(none, "f1") == (0.0, 0.0)
+    assert interval(fixed(rows([0, 0], [0, 0], [0, 0])), "f1") == (1.0, 1.0)
+    assert difference(perfect, none, "f1") == (1.0, 1.0, 1.0, 0.0)
+    assert difference(none, none, "f1") == (0.0, 0.0, 0.0, 1.0)
+    once, twice = design(5), design(5)  # the same trainings
+    assert difference(once, twice, "f1").p == 1.0
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_resamples_of_odd_images_stay_finite(metric):
     # most resamples of these lack cells, predictions, or a spread of counts
     odd = rows([0, 0, 0, 4], [0, 0, 0, 1], [0, 0, 2, 0])
-    assert np.isfinite(interval(counts(odd), metric, resamples=300)).all()
+    assert np.isfinite(interval(fixed(odd), metric, resamples=300)).all()
+
+
+def test_intervals_depend_on_the_seed_alone_and_not_on_the_order_of_pictures():
+    one = fixed(table())
+    assert interval(one, "f1") == interval(one, "f1")
+    assert interval(one, "f1", seed=1) != interval(one, "f1")
+    shuffled, other = fixed(table().sample(frac=1, random_state=0)), fixed(table(seed=3, hit=0.6))
+    assert interval(shuffled, "f1") == interval(one, "f1")
+    assert difference(other, shuffled, "f1") == difference(other, one, "f1")
 
 
 def test_further_matchings_have_their_own_score():
     r = table().assign(tp_iou=1, fp_iou=1, fn_iou=3)
-    assert float(counts(r).score("f1_iou")) == pytest.approx(2 / 6)
+    assert counts(r).scores("f1_iou") == pytest.approx([2 / 6])
 
 
-def exact_p(a, b):
-    """All swaps, one by one."""
-    observed, differences = f1(a) - f1(b), []
-    for swaps in itertools.product([False, True], repeat=len(a)):
-        swap = pd.Series(swaps)
-        x = pd.concat([a[~swap], b[swap]])
-        y = pd.concat([b[~swap], a[swap]])
-        differences.append(f1(x) - f1(y))
-    high = np.mean(np.array(differences) >= observed - 1e-12)
-    low = np.mean(np.array(differences) <= observed + 1e-12)
-    return min(1.0, 2 * min(high, low))
+# --- probability of improvement ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_permutations_come_near_all_swaps(seed):
-    a, b = table(8, seed=seed), table(8, seed=seed + 10, hit=0.65)
-    b["n_true"] = a["n_true"]
-    # 4.5 standard deviations of a share of 20,000, doubled as the p-value is
-    assert p_of(a, b, permutations=20_000) == pytest.approx(exact_p(a, b), abs=0.032)
+def test_improvement_is_the_share_of_pairs_as_scipy_counts_them():
+    a, b = same_everywhere([5, 6, 7, 7, 9]), same_everywhere([3, 6, 7, 5])
+    pairs = [(x > y) + (x == y) / 2 for x, y in itertools.product([5, 6, 7, 7, 9], [3, 6, 7, 5])]
+    chance = probability_of_improvement(a, b, "recall")
+    assert chance.value == pytest.approx(np.mean(pairs))
+    u = scipy.stats.mannwhitneyu([5, 6, 7, 7, 9], [3, 6, 7, 5]).statistic
+    assert chance.value == pytest.approx(u / 20)
+    back = probability_of_improvement(b, a, "recall")
+    assert (back.value, back.low, back.high) == pytest.approx(
+        (1 - chance.value, 1 - chance.high, 1 - chance.low)
+    )
+    assert probability_of_improvement(a, b, "mae").value == pytest.approx(chance.value)
 
 
-def test_permutation_by_hand():
-    # three images; the first method finds all, the second nothing: of 8 swaps one is as far apart
-    # on this side, so twice 1/8
-    a, b = rows([2, 2, 2], [2, 2, 2], [0, 0, 0]), rows([2, 2, 2], [0, 0, 0], [0, 0, 0])
-    assert exact_p(a, b) == 0.25
-    assert p_of(a, b, permutations=20_000) == pytest.approx(0.25, abs=0.02)
+def test_improvement_in_every_pair_is_not_certain():
+    a, b = same_everywhere([7, 8, 9, 9, 10]), same_everywhere([1, 2, 3, 4, 5])
+    value, low, high = probability_of_improvement(a, b, "f1")
+    assert (value, high) == (1.0, 1.0)
+    # at the lower end, by Newcombe's method 5: (1 - p)^2 = 1.96^2 p (1 - p) (1 + 4 (...)) / 25
+    spread = low * (1 - low) * (1 + 4 * ((1 - low) / (2 - low) + low / (1 + low))) / 25
+    assert (1 - low) ** 2 == pytest.approx(1.96**2 * spread, rel=0.01)
+    assert 0.6 < low < 0.7
 
 
-def test_swaps_follow_their_definition():
-    """Of several seeds, on the same random swaps: every seed of one meets a seed of the other."""
-    a, b = (GOOD, found([9, 4, 6, 9, 3, 9, 6, 9])), (found([8, 4, 9, 7, 3, 8, 6, 9]),)
-    differences = []
-    for swap in np.random.default_rng(0).random((300, 8)) < 0.5:
-        one = [f1(pd.concat([r[~swap], b[0][swap]])) for r in a]
-        other = [f1(pd.concat([b[0][~swap], r[swap]])) for r in a]
-        differences.append(np.mean(one) - np.mean(other))
-    observed = np.mean([f1(r) for r in a]) - f1(b[0])
-    high = (np.sum(np.array(differences) >= observed - 1e-12) + 1) / 301
-    low = (np.sum(np.array(differences) <= observed + 1e-12) + 1) / 301
-    expected = min(1.0, 2 * min(high, low))
-    assert 2 / 301 < expected < 1  # neither the smallest possible nor the largest
-    assert permutation_p(counts(*a), counts(*b), "f1", permutations=300) == pytest.approx(expected)
+def test_improvement_on_a_method_without_training_is_a_share_of_trainings():
+    a, otsu = same_everywhere([7, 8, 9, 9, 3]), fixed(found([5] * 12))
+    value, low, high = probability_of_improvement(a, otsu, "f1")
+    wilson = scipy.stats.binomtest(4, 5).proportion_ci(method="wilson")
+    assert value == pytest.approx(0.8)
+    assert (low, high) == pytest.approx((wilson.low, wilson.high), abs=0.001)
+    assert probability_of_improvement(otsu, fixed(found([4] * 12)), "f1") == (1.0, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("metric", ["f1", "px_mcc", "px_specificity"])
-def test_sums_are_taken_where_they_are_enough_and_change_nothing(metric, monkeypatch):
-    rng = np.random.default_rng(4)
-    pair = []
-    for _ in range(2):
-        names = ("tp", "fp", "fn", "tn")
-        columns = {f"px_{c}": rng.integers(1, 10**6, (2, 9)).astype(float) for c in names}
-        columns |= {c: rng.integers(1, 90, (2, 9)).astype(float) for c in names}
-        pair.append(PictureCounts([str(i) for i in range(9)], [0, 1], columns, "released2023"))
-    by_sums = permutation_p(*pair, metric, permutations=400)
-    monkeypatch.setattr(stats, "ADDED_UP", ())
-    assert permutation_p(*pair, metric, permutations=400) == by_sums
-    assert by_sums < 1
-
-
-def test_more_seeds_are_compared_with_one():
-    oracle = counts(found([10] * 8))
-    assert 0 < permutation_p(counts(GOOD, GOOD, BAD), oracle, "f1", permutations=4999) < 0.05
-
-
-def test_p_value_is_never_zero_and_symmetric():
-    a, b = table(60), table(60, seed=5, hit=0.3)
-    assert p_of(a, b, permutations=999) == pytest.approx(2 / 1000)  # twice (0 + 1) / (999 + 1)
-    assert p_of(b, a, permutations=999) == p_of(a, b, permutations=999)
-
-
-def test_a_method_against_itself():
-    assert p_of(table(), table()) == 1.0
-    # and the p-value is not too small too often when there is no difference (5% expected)
-    small = 0
-    for seed in range(60):
-        a, b = table(20, seed=seed), table(20, seed=seed + 100)
-        b[["n_true", "fn"]] = np.stack([a.n_true, np.maximum(a.n_true - b.tp, 0)], axis=1)
-        small += p_of(a, b, permutations=199) <= 0.05
-    assert small <= 9
-
-
-def test_images_are_paired_by_name_not_by_order():
-    a, b = table(), table(seed=3, hit=0.6)
-    assert p_of(a, b) == p_of(a, b.sample(frac=1, random_state=0))
-
-
-def test_rows_of_other_pictures_cannot_be_compared():
-    assert p_of(table(), table().replace({"image": {"000.png": "other.png"}})) is None
-
-
-def test_counting_errors_can_be_tested():
-    a, b = table(10), table(10, seed=1, hit=0.3)
-    b["n_true"] = a["n_true"]
-    assert p_of(a, b, "mae") < 0.05
-
-
-@pytest.mark.parametrize("number", [2, 5, 17, 40])
-def test_the_smallest_p_value_survives_holm(number):
-    pairs = number * (number - 1) // 2
-    smallest = 2 / (permutations_for(number) + 1)
-    assert holm([smallest] + [1.0] * (pairs - 1))[0] < 0.05 / 4
-
-
-def test_holm_by_hand():
-    # 4 tests: 0.005*4, 0.01*3, 0.03*2, 0.04*1 -> 0.02, 0.03, 0.06, 0.04 raised to 0.06
-    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.4, 0.6]).tolist() == pytest.approx([0.8, 0.8])
-    assert holm([0.7, 0.6]).tolist() == [1.0, 1.0]
-    assert holm([0.2]).tolist() == [0.2]
-    assert holm([]).tolist() == []
-
-
-def test_holm_equals_its_closed_form():
-    # adjusted p_(i) = max over j <= i of min(1, (m - j + 1) p_(j))
-    p = np.random.default_rng(0).random(12) ** 3
-    ordered = np.sort(p)
-    expected = [
-        max(min(1, (12 - j) * ordered[j]) for j in range(np.searchsorted(ordered, v) + 1))
-        for v in p
-    ]
-    assert holm(p).tolist() == pytest.approx(expected)
-
-
-def test_letters_by_hand():
-    def same(n, *different):
-        table = np.ones((n, n), bool)
-        for i, j in different:
-            table[i, j] = table[j, i] = False
-        return table
-
-    assert letters([3, 2, 1], same(3)) == ["a", "a", "a"]
-    assert letters([3, 2, 1], same(3, (0, 1), (0, 2), (1, 2))) == ["a", "b", "c"]
-    assert letters([3, 2, 1], same(3, (0, 2))) == ["a", "ab", "b"]
-    assert letters([1, 2, 3], same(3, (0, 2))) == ["b", "ab", "a"]
-    assert letters([1, 2, 3], same(3, (0, 2)), higher=False) == ["a", "ab", "b"]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_letters_are_the_largest_groups_without_a_difference(seed):
-    rng = np.random.default_rng(seed)
-    n = int(rng.integers(2, 9))
-    same = rng.random((n, n)) < 0.6
-    same = same & same.T | np.eye(n, dtype=bool)
-    groups = {
-        frozenset(group)
-        for size in range(1, n + 1)
-        for group in itertools.combinations(range(n), size)
-        if same[np.ix_(group, group)].all()
-    }
-    means = rng.random(n).tolist()
-    marks = letters(means, same)
-    shared = [frozenset(i for i in range(n) if m in marks[i]) for m in sorted(set("".join(marks)))]
-    assert len(set(shared)) == len(shared)
-    assert set(shared) == {g for g in groups if not any(g < other for other in groups)}
-    assert "a" in marks[int(np.argmax(means))]
-
-
-def test_rows_get_the_letters_of_their_corrected_tests():
-    good, bad = counts(*[GOOD] * 2), counts(BAD)
-    # of 8 pictures each way p is 2/256 = 0.008: differs after Holm over 3 pairs, not over 10
-    assert row_letters([bad, good, good], "f1") == ["b", "a", "a"]
-    assert row_letters([bad, good, good], "mae") == ["b", "a", "a"]
-    assert row_letters([bad, bad, good, good, good], "f1") == ["a"] * 5
-
-
-def test_rows_that_cannot_be_compared_have_no_letters():
-    assert row_letters([counts(GOOD), counts(BAD[:4])], "f1") == ["", ""]
-    assert row_letters([counts(GOOD)], "f1") == [""]
-    assert row_letters([], "f1") == []
+def test_the_better_percentage_error_is_the_smaller_one():
+    under, over = same_everywhere([9, 9]), same_everywhere([5, 5])
+    assert probability_of_improvement(under, over, "mpe_percent").value == 1.0
 
 
 def test_bad_input():
     r = table(5)
     with pytest.raises(InputError, match="did you mean 'recall'"):
-        interval(counts(r), "recal")
+        interval(fixed(r), "recal")
     with pytest.raises(InputError, match="'tp_iou'"):
-        interval(counts(r), "f1_iou")
+        interval(fixed(r), "f1_iou")
     with pytest.raises(InputError, match="seed 1 was scored on different pictures"):
         counts(r, r[:4])
     with pytest.raises(InputError, match=r"'000\.png' repeatedly"):
         counts(r.assign(image="000.png"))
-    for p in ([0.1, 1.2], [np.nan], 0.1):
-        with pytest.raises(InputError, match="p_values"):
-            holm(p)

@@ -5,9 +5,21 @@ import pandas as pd
 import pytest
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.scoring.stats import interval, picture_counts
+from cellcount_lib.runs.grid import NETWORK, WITHOUT, Row, Run
+from cellcount_lib.scoring.stats import (
+    difference,
+    interval,
+    picture_counts,
+    probability_of_improvement,
+)
 from cellcount_lib.tables.compare import row_counts, summary
 from tests.tables.made_results import BAD, GOOD, images, results
+
+
+def rows(labels, *, untrained=""):
+    """Rows of trainings, and of methods that are not trained."""
+    chapters = {label: WITHOUT if label in untrained else NETWORK for label in labels}
+    return [Row(label, {}, (Run(chapter, {}),)) for label, chapter in chapters.items()]
 
 
 def test_a_row_counts_the_pictures_of_its_own_runs():
@@ -33,7 +45,7 @@ def test_counts_have_the_percentage_error_of_their_protocol():
     # half of 10 cells missed; 1 in a picture of none, which 2021 leaves out and 2023 counts as 100%
     for protocol, expected in (("morelli2021", -50), ("recommended", (-50 + 100) / 2)):
         row = row_counts(made.runs.assign(protocol=protocol), pictures)
-        assert float(row.score("mpe_percent")) == pytest.approx(expected)
+        assert row.scores("mpe_percent") == pytest.approx([expected])
 
 
 def test_an_error_names_its_row():
@@ -42,22 +54,10 @@ def test_an_error_names_its_row():
         row_counts(made.runs, made.images)
 
 
-def test_rows_that_differ_beyond_doubt_differ_however_many_rows_there_are():
-    """Holm multiplies the smallest p-value that permutations can give by the number of pairs."""
-    rng = np.random.default_rng(0)
-    rows = {f"row{n}": [list(rng.integers(7, 10, 70))] for n in range(19)}
-    rows |= {"none": [[0] * 70], "all": [[10] * 70]}
-    letters_of = summary(results(**rows), list(rows), ["f1"]).set_index("label")["letters"]
-    assert len(rows) * (len(rows) - 1) / 2 > 200
-    assert letters_of["all"] == "a"
-    assert not set(letters_of["none"]) & set("".join(letters_of.drop("none")))
-    assert "a" not in "".join(letters_of.drop("all"))
-
-
 def test_means_and_spreads_are_over_seeds():
     made = results(a=[GOOD, [t - 1 for t in GOOD]], b=[BAD, None])
     made.runs.loc[made.runs["run"] == "a1", "status"] = "collapsed"
-    found = summary(made, ["a", "b", "absent"], ["f1", "mae"]).set_index("label")
+    found = summary(made, [*rows("ab"), *rows(["absent"])], ["f1", "mae"]).set_index("label")
     f1 = [2 * sum(tp) / (sum(tp) + 80) for tp in (GOOD, [t - 1 for t in GOOD])]
     assert found.loc["a", "f1"] == pytest.approx(np.mean(f1))
     assert found.loc["a", "f1_sd"] == pytest.approx(np.std(f1, ddof=1))
@@ -67,31 +67,59 @@ def test_means_and_spreads_are_over_seeds():
     assert found.loc["absent", ["n", "letters"]].tolist() == [0, ""]
 
 
+def seeds(tp, number, *, step=0):
+    """Trainings that find as much as `tp`, each `step` more than the one before."""
+    rng = np.random.default_rng(len(tp))
+    return [np.clip(tp + rng.integers(-1, 2, len(tp)) + k * step, 0, 10) for k in range(number)]
+
+
 def test_letters_of_rows_that_differ_plainly():
-    rng = np.random.default_rng(0)
-    good, bad = rng.integers(8, 11, 30).tolist(), rng.integers(2, 5, 30).tolist()
-    found = summary(results(a=[good], b=[bad], c=[good[::-1]]), ["a", "b", "c"], ["f1"])
-    marks = dict(zip(found["label"], found["letters"], strict=True))
-    assert marks["b"] == "b"
-    assert marks["a"] == marks["c"] == "a"
+    good, bad = np.full(30, 8), np.full(30, 3)
+    made = results(a=seeds(good, 5), b=seeds(bad, 5), c=seeds(good, 4), o=[good * 0])
+    table = summary(made, rows("abco", untrained="o"), ["f1"]).set_index("label")
+    assert table["letters"].to_dict() == {"a": "a", "b": "b", "c": "", "o": "c"}
 
 
 def test_the_interval_is_that_of_the_first_score_over_all_seeds():
-    made = results(b=[BAD], a=[GOOD, BAD, None])
-    found = summary(made, ["a", "b"], ["f1", "mae"]).set_index("label")
-    for label, seeds in (("a", [GOOD, BAD]), ("b", [BAD])):
-        counted = picture_counts({n: images("", tp) for n, tp in enumerate(seeds)})
-        assert (found.loc[label, "low"], found.loc[label, "high"]) == interval(counted, "f1")
-        assert found.loc[label, "low"] < found.loc[label, "f1"] < found.loc[label, "high"]
+    three = [GOOD, BAD, GOOD[::-1]]
+    made = results(b=[BAD], a=[*three, None], two=[GOOD, BAD], otsu=[BAD])
+    every = [*rows("ba"), *rows(["two"]), *rows(["otsu"], untrained=["otsu"])]
+    table = summary(made, every, ["f1", "mae"]).set_index("label")
+    for label, tps in (("a", three), ("otsu", [BAD])):
+        tables = {n: images("", tp) for n, tp in enumerate(tps)}
+        counted = picture_counts(tables, trained=label == "a")
+        assert (table.loc[label, "low"], table.loc[label, "high"]) == interval(counted, "f1")
+        assert table.loc[label, "low"] < table.loc[label, "f1"] < table.loc[label, "high"]
+    assert table.loc[["b", "two"], ["low", "high"]].isna().all(axis=None)
+    of_two = [2 * sum(tp) / (sum(tp) + 80) for tp in (BAD, GOOD)]
+    assert table.loc["two", ["least", "most"]].tolist() == pytest.approx(of_two)
+    assert (table["pictures"] == 8).all()
+    assert "difference" not in table  # the first row has one training
+
+
+def test_rows_are_compared_with_the_first():
+    lists = {"a": [GOOD, BAD, GOOD], "b": [BAD, BAD[::-1], BAD], "two": [GOOD, GOOD], "otsu": [BAD]}
+    every = [*rows(["a", "b", "two"]), *rows(["otsu"], untrained=["otsu"])]
+    table = summary(results(**lists), every, ["f1"]).set_index("label")
+    counted = {
+        label: picture_counts({n: images("", tp) for n, tp in enumerate(tps)}, trained=label < "o")
+        for label, tps in lists.items()
+    }
+    for label in ("b", "otsu"):
+        assert table.loc[label, "difference"] == difference(counted[label], counted["a"], "f1")
+        chance = probability_of_improvement(counted[label], counted["a"], "f1")
+        assert table.loc[label, "improvement"] == chance
+    assert table.loc["b", "difference"].value < 0
+    assert table.loc[["a", "two"], "difference"].isna().all()
 
 
 def test_rows_of_different_pictures_have_no_letters():
-    found = summary(results(a=[GOOD], b=[GOOD[:4]]), ["a", "b"], ["f1"])
-    assert found["letters"].tolist() == ["", ""]
+    made = results(a=[GOOD] * 5, b=[GOOD[:4]] * 5)
+    assert summary(made, rows("ab"), ["f1"])["letters"].tolist() == ["", ""]
 
 
 def test_a_grid_without_runs_has_a_row_for_each_label():
     made = results(a=[GOOD])
     empty = type(made)(pd.DataFrame(), pd.DataFrame(), ["a", "b"])
-    found = summary(empty, ["a", "b"], ["f1"])
-    assert found[["label", "n"]].to_dict("list") == {"label": ["a", "b"], "n": [0, 0]}
+    table = summary(empty, rows("ab"), ["f1"])
+    assert table[["label", "n"]].to_dict("list") == {"label": ["a", "b"], "n": [0, 0]}

@@ -63,7 +63,6 @@ CONSTANTS = {
         "0.67": "a cutoff of the report, which no table has",
     },
     "09_touching_cells": {"0.35": "the scale of the grid"},
-    "10_results": {"2.5": "quantiles of an interval", "97.5": "quantiles of an interval"},
     "credits": {"2.0": "version of a licence"},
     "how_to_use": {"3.11": "version of Python"},
     "predict": {"0.1": "percentiles of the conversion", "99.9": "percentiles of the conversion"},

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks.quick_project import make_project
-from cellcount_lib.runs.grid import NETWORK, Grid, Row, Run
+from cellcount_lib.runs.grid import NETWORK, WITHOUT, Grid, Row, Run
 from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.tables.collect import from_csv, scores, to_csv
 from cellcount_lib.tables.kept import lean, public_name
 from cellcount_lib.tables.render import tables, to_latex
 from tests.command import cellcount
-from tests.tables.made_results import GOOD, images, results
+from tests.tables.made_results import BAD, GOOD, images, results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,8 +136,9 @@ def test_the_table_says_what_the_records_say(collected):
     assert f"| 0.800 | {f1:.3f} ± 0.000 |" in line
     assert f"| {f1 - 0.8:+.3f} |" in line
     two = next(row for row in text.splitlines() if row.startswith("| two"))
-    last = [c.strip() for c in two.split("|")][-5:-1]
-    assert last == ["2", "1", "0.001 to 0.002", "0 s"]  # runs, collapsed, learning rates, time
+    last = [c.strip() for c in two.split("|")][-6:-1]
+    # runs, pictures, collapsed, learning rates, time
+    assert last == ["2", "6 (few)", "1", "0.001 to 0.002", "0 s"]
     for place in re.findall(r"\((runs/[^)]+)\)", line):
         assert (base / "results" / "smoke" / place).exists()
     assert line.count("runs/") == 2
@@ -193,7 +194,7 @@ def test_a_cutoff_on_an_edge_and_a_curve_without_knee_are_marked():
     plain = tables(grid, made)
     made.runs["cutoff_edge"] = ["lowest", "", "highest", "", "", ""]
     made.runs["cutoff_rule"] = ["argmax", "argmax", NO_KNEE, "knee", "knee", "knee"]
-    (marked,) = tables(grid, made)
+    marked, *_ = tables(grid, made)
     column = marked.header.index("runs")
     assert [row[column].text for row in marked.rows] == ["3 (2 †, 1 ‡)", "3"]
     assert [row[column].text for row in plain[0].rows] == ["3", "3"]
@@ -205,38 +206,84 @@ def test_runs_of_another_machine_say_so():
     runs = (Run(NETWORK, {"profile": "smoke"}),) * 2
     grid = Grid("g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in "ab"))
     made = results(a=[GOOD] * 2, b=[GOOD] * 2)
-    (alike,) = tables(grid, made, notebook=str)
+    alike, *_ = tables(grid, made, notebook=str)
     assert alike.notes[-1] == "Run on CPU; torch 2."
     made.runs.loc[3, "gpu"] = "H100"
-    (mixed,) = tables(grid, made, notebook=str)
+    mixed, *_ = tables(grid, made, notebook=str)
     assert mixed.notes[-2:] == (
         "Run on CPU; torch 2.",
         "§ Run on H100; torch 2, which gives other digits: b (seed 1).",
     )
     assert [name for row in mixed.rows for name, _ in row[0].links] == ["0", "1", "0", "1 §"]
     made.runs.loc[0, "data"] = "23f272"  # the pictures were drawn by another version
-    (drawn,) = tables(grid, made, notebook=str)
+    drawn, *_ = tables(grid, made, notebook=str)
     assert (
         "§ Run on CPU; torch 2; data 23f272, which gives other digits: a (seed 0)." in drawn.notes
     )
 
 
-def test_columns_of_published_values_are_there_where_there_are_any():
-    found = results(a=[(5, 5)], b=[(7, 3)])
-    runs = (Run(NETWORK, {"profile": "smoke"}),)
+def grid_of(*rows, published_on=(), columns=("f1",)):
+    columns = {name: name.upper() for name in columns}
+    return Grid("g", "G", "", "", columns, rows, published_on=published_on)
 
-    def header(*published):
-        rows = [Row(name, values, runs) for name, values in zip("ab", published, strict=True)]
-        grid = Grid("g", "G", "", "", {"f1": "F1", "mae": "MAE"}, tuple(rows))
-        return tables(grid, found)[0]
+
+def trainings(number, dataset="simulated"):
+    return (Run(NETWORK, {"profile": "smoke", "dataset": dataset}),) * number
+
+
+def test_columns_of_published_values_are_there_where_there_are_any():
+    made = results(a=[(5, 5)], b=[(7, 3)])
+
+    def header(a, b, **options):
+        rows = Row("a", a, trainings(1)), Row("b", b, trainings(1, "simulated:nuclei"))
+        return tables(grid_of(*rows, columns=("f1", "mae"), **options), made)[0]
 
     plain, one = header({}, {"mae": 1.0}), header({}, {"f1": 0.25})
-    assert plain.header == ("row", "F1", "95% interval", "letters", "runs", "collapsed", "time")
-    assert one.header[1:5] == ("F1, published", "F1, regenerated", "95% interval", "difference")
-    assert {len(row) for row in plain.rows} == {7}
-    assert {len(row) for row in one.rows} == {9}
-    f1 = 2 * 10 / (2 * 10 + 10)  # b finds 7 and 3 of 10 each, and nothing else
-    assert one.rows[1][1].text == "0.250"
-    assert [plain.rows[1][n].text for n in (0, 1)] == ["b", one.rows[1][2].text]
-    assert one.rows[0][4].text == ""
-    assert one.rows[1][4].text == f"{f1 - 0.25:+.3f}"
+    rest = ("95% interval, or range", "runs", "pictures", "collapsed", "time")
+    assert plain.header == ("row", "F1", *rest)
+    assert one.header == ("row", "F1, published", "F1, regenerated", *rest)
+    assert [row[1].text for row in one.rows] == ["–", "0.250"]
+    assert [row[0].text for row in plain.rows] == ["a", "b"]
+
+
+def test_published_values_are_subtracted_only_from_scores_of_the_same_data():
+    made = results(a=[(5, 5)], b=[(7, 3)])
+    rows = (
+        Row("a", {"f1": 0.5}, trainings(1, "fnc-v1")),
+        Row("b", {"f1": 0.25}, trainings(1, "folder:nuclei")),
+    )
+    table = tables(grid_of(*rows, published_on=("fnc-v1",)), made)[0]
+    place = table.header.index("difference from published")
+    f1 = 2 * 10 / (2 * 10 + 10)  # 10 of 20 found, and nothing else
+    assert [row[place].text for row in table.rows] == [f"{f1 - 0.5:+.3f}", ""]
+    assert [row[1].text for row in table.rows] == ["0.500", "0.250"]
+    other = tables(grid_of(*rows, published_on=("fnc-v2-yellow",)), made)[0]
+    assert not any("difference" in name for name in other.header)
+
+
+def test_a_row_says_how_many_trainings_and_pictures_it_stands_on():
+    of_two, five = [GOOD, GOOD[::-1], BAD][:2], [GOOD, GOOD[::-1], BAD, GOOD, BAD]
+    many = [tp * 3 for tp in five]  # 24 pictures
+    made = results(one=[GOOD], two=of_two, otsu=[BAD])
+    rows = [Row(label, {}, trainings(5)) for label in ("one", "two")]
+    otsu = Row("otsu", {}, (Run(WITHOUT, {"profile": "smoke"}),))
+    (table,) = tables(grid_of(*rows, otsu), made)
+    cells = {row[0].text: [cell.text for cell in row] for row in table.rows}
+    assert cells["one"][2:5] == ["none: one training", "1 of 5", "8 (few)"]
+    assert cells["two"][2].startswith("range 0.")
+    assert cells["two"][3:5] == ["2 of 5", "8 (few)"]
+    assert re.fullmatch(r"0\.\d{3} to 0\.\d{3}", cells["otsu"][2])
+    assert cells["otsu"][3] == "1 (not trained)"
+    assert "Fewer than 3 trainings have no interval" in table.notes[0]
+    assert "letters" not in table.header
+    made = results(a=many, b=[[t - 3 for t in tp] for tp in many])
+    main, against = tables(grid_of(*(Row(label, {}, trainings(5)) for label in "ab")), made)
+    assert main.header[3:6] == ("letters", "runs", "pictures")
+    assert [row[5].text for row in main.rows] == ["24", "24"]
+    assert "Fewer than 3 trainings" not in main.notes[0]
+    assert "fewer than 5 trainings have no letter" in main.notes[0]
+    assert against.title == "G: against a"
+    ((label, less, chance),) = against.rows
+    assert label.text == "b"
+    assert re.fullmatch(r"-0\.\d{3} \(-0\.\d{3} to -0\.\d{3}\)", less.text)
+    assert re.fullmatch(r"0\.\d\d \(0\.\d\d to 0\.\d\d\)", chance.text)
