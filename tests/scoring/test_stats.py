@@ -175,6 +175,14 @@ def test_what_suits_one_training_only_counts_once():
     assert np.mean(estimated) == pytest.approx(real, rel=0.12)  # twice would be 54% more
 
 
+def test_pictures_that_move_no_mean_add_nothing():
+    suits = np.array([[1, 0, -1, 0], [-1, 1, 0, 0], [0, -1, 1, 0]]) / 10  # one each, none all
+    scores = 0.5 + suits + np.array([[0], [0.01], [0.05]])
+    row = PictureCounts(list("abcd"), [0, 1, 2], {"ap": scores}, "")
+    of_trainings = np.std([0.5, 0.51, 0.55], ddof=1) / np.sqrt(3)
+    assert estimate(resampled(row, "ap")) == pytest.approx((0.52, of_trainings, 2))
+
+
 def test_pictures_that_two_rows_share_do_not_count_as_their_difference():
     hard = np.array([2, 9] * 10)
     a = counts(*(found(hard + d) for d in (0, 1, 0)))
