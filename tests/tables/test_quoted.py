@@ -66,6 +66,7 @@ CONSTANTS = {
     "credits": {"2.0": "version of a licence"},
     "how_to_use": {"3.11": "version of Python"},
     "predict": {"0.1": "percentiles of the conversion", "99.9": "percentiles of the conversion"},
+    "simulator": {"0.5": "the AUC of no difference"},
     "teaching": {"0.5": "a misconception", "0.95": "a misconception"},
     "04_ablations": {
         "1.5": "weight of cells",
