@@ -18,6 +18,7 @@ from benchmarks.quick_project import GRID, make_project
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.timeout(900)  # trainings and runs of their own processes
 def test_everything_on_the_cpu(tmp_path):
     one_row = GRID[: GRID.index("  - label: two")]
     project, out = make_project(tmp_path / "project", one_row), tmp_path / "out"
