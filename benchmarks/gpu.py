@@ -11,6 +11,8 @@ everything is done on the CPU, at profile `smoke`: whether it works can be tried
 import argparse
 import json
 import math
+import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -25,8 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import seconds
-from benchmarks.training import Laptop, report, through_the_learner
-from benchmarks.training import bare as bare_steps
+from benchmarks.training import Laptop, bare, report, through_the_learner
 from cellcount_lib import losses
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.doctor import accelerators
@@ -97,6 +98,7 @@ def resumption(bench: Bench) -> Figures:
     On a GPU sums may be taken in another order, so the largest difference is what is said.
     """
     weights = []
+    shutil.rmtree(bench.out / "resumption", ignore_errors=True)  # of an attempt that failed
     for name in ("undisturbed", "killed"):
         out = bench.out / "resumption" / name
         command = [sys.executable, "-m", "cellcount_lib", "train", "simulated", "--out", str(out)]
@@ -107,7 +109,7 @@ def resumption(bench: Bench) -> Figures:
             while process.poll() is None and not (out / "checkpoint.safetensors").exists():
                 time.sleep(0.05)
             process.kill()
-            killed = process.wait() != 0
+            killed = process.wait() == -signal.SIGKILL
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # 1: it may collapse
         weights.append(load_model(out / MODEL).model.state_dict())
     pairs = [(weights[0][name].double(), weights[1][name].double()) for name in weights[0]]
@@ -183,7 +185,7 @@ def steps(bench: Bench) -> Figures:
     """Set an epoch through the Learner against bare steps; count pictures by size of the batch."""
     laptop = Laptop(steps=3 if bench.profile == "smoke" else 90)
     ours = min(seconds(lambda: through_the_learner(laptop), most=2)[0] for _ in range(2))
-    theirs = min(seconds(lambda: bare_steps(laptop), most=2)[0] for _ in range(2))
+    theirs = min(seconds(lambda: bare(laptop), most=2)[0] for _ in range(2))
     found: Figures = {"bare / Learner (aim 0.85)": theirs / ours, "parts": report(laptop)}
     side = 64 if bench.profile == "smoke" else 256
     for batch in (2,) if bench.profile == "smoke" else (8, 32, 128):

@@ -11,10 +11,10 @@ such as 0 or 255, which would tell a camera's file from a drawn one without any 
 import argparse
 import csv
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -25,7 +25,7 @@ from sklearn.model_selection import GroupKFold
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.files import write_whole
-from cellcount_lib.machine import cores
+from cellcount_lib.machine import cores, in_processes
 
 SIDE = 128
 TREES = 200
@@ -114,8 +114,9 @@ def told_apart(
 
 def measure(images: Sequence[NDArray[np.uint8]], n: int) -> tuple[list[float], list[str], int]:
     """AUCs by fold, features by falling importance with their own AUC, and number of patches."""
-    with ProcessPoolExecutor(cores()) as pool:
-        groups = [*pool.map(patches, images), *pool.map(_simulated, range(n))]
+    calls = [joblib.delayed(patches)(image) for image in images]
+    calls += [joblib.delayed(_simulated)(index) for index in range(n)]
+    groups = list(in_processes(calls, cores()))
     names = list(groups[0][0])
     values = np.array([[f[name] for name in names] for group in groups for f in group])
     picture = np.repeat(np.arange(len(groups)), [len(group) for group in groups])

@@ -43,11 +43,10 @@ def find_stale(app: Any) -> None:
 
 
 def marked(body: str, stale: Mapping[str, Sequence[str]]) -> str:
-    """Put a dagger behind every link to a stale run, and a note below its table."""
+    """Put a word behind every link to a stale run, and a note below its table."""
 
     def link(found: re.Match[str]) -> str:
-        dagger = "<sup>†</sup>" if found[1] in stale else ""
-        return found[0] + dagger
+        return found[0] + ("<sup>old</sup>" if found[1] in stale else "")
 
     def table(found: re.Match[str]) -> str:
         text = RUN.sub(link, found[0])
@@ -57,8 +56,8 @@ def marked(body: str, stale: Mapping[str, Sequence[str]]) -> str:
 
 
 NOTE = (
-    '<p class="stale">† Made by an earlier version of the code; the page of the run says what has '
-    "changed since.</p>"
+    '<p class="stale">old: made by an earlier version of the code; the page of the run says what '
+    "has changed since.</p>"
 )
 
 

@@ -1,7 +1,8 @@
 """Tables: collected from records, compared, rendered, and verified.
 
-`collect` reads records and leaves two tidy files per grid in results/; `compare` makes means,
-intervals and tests of them; `render` makes Markdown, LaTeX and HTML; `verify` does it all again and
-reports differences; `quoted` finds what prose quotes; `command` is the command line. Nothing here
-computes a prediction.
+`collect` makes two tidy files of records; `compare` makes means, intervals and comparisons of them;
+`render` says what a table shows, `formats` in Markdown, HTML and LaTeX; `write` leaves all files of
+a table in results/, and `kept` the executed notebooks, once per run. `verify`, `stale` and
+`rescore` look whether they still hold. `committed` and `quoted` are what chapters and prose read;
+`command` is the command line. No network is asked here.
 """

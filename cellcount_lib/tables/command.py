@@ -56,8 +56,9 @@ def tables_command(
     from cellcount_lib.runs.grid import load_grid
     from cellcount_lib.runs.status import RUNS, kept_notebooks, states
     from cellcount_lib.tables.collect import collect
+    from cellcount_lib.tables.formats import to_markdown
     from cellcount_lib.tables.kept import keep, public_name
-    from cellcount_lib.tables.render import tables, to_markdown
+    from cellcount_lib.tables.render import tables
     from cellcount_lib.tables.write import write
 
     if verify and render:

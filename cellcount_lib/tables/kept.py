@@ -19,7 +19,8 @@ from cellcount_lib.runs.grid import Run
 from cellcount_lib.runs.identity import decisive
 from cellcount_lib.runs.status import CURRENT, RUNS, State
 
-FOLDER = r'folder:(?:[^/"+\\\s]*/)+'  # up to the last part of a path
+# up to the last part of a path: names of folders hold spaces, and rather too much than too little
+FOLDER = r'folder:(?:[^/"+\\\n]*/)+'
 Records = Callable[[str], Record]
 """Gives the record of a run by its id; DataError where there is none."""
 
@@ -133,6 +134,8 @@ def public_name(text: str) -> str:
     --------
     >>> public_name("patches:5:folder:/home/me/cells"), public_name("simulated:nuclei")
     ('patches:5:folder:cells', 'simulated:nuclei')
+    >>> public_name("simulated+folder:/Users/Ann Lee/it's mine/cells+fnc-v1")
+    'simulated+folder:cells+fnc-v1'
     """
     return re.sub(FOLDER, "folder:", text)
 

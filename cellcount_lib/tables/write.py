@@ -10,8 +10,9 @@ from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.runs.grid import Grid, load_grid
 from cellcount_lib.tables.collect import Results, again, missing_run, read_results, to_csv
+from cellcount_lib.tables.formats import FORMATS
 from cellcount_lib.tables.kept import Records, place
-from cellcount_lib.tables.render import FORMATS, tables
+from cellcount_lib.tables.render import tables
 
 ASKED = ("grid", "seeds", "dataset", "scale")
 """What the JSON file beside a table says that the grid was read with."""

@@ -14,12 +14,12 @@ ROW = '<tr><th>{0} (seed <a href="../results/laptop/runs/{1}.html">0</a>)</th></
 BODY = f"<p>Words</p><table>{ROW.format('one', 'r1')}{ROW.format('two', 'r2')}</table><p>Note.</p>"
 
 
-def test_a_stale_run_has_a_dagger_and_its_table_a_note():
+def test_a_stale_run_is_marked_and_its_table_has_a_note():
     marked = run_pages.marked(BODY, {"r2": ["Dice"]})
-    assert marked.count("†") == 2
     one, two = marked.split("<tr>")[1:]
-    assert "†" not in one
-    assert '.html">0</a><sup>†</sup>)' in two
+    assert "old" not in one
+    assert '.html">0</a><sup>old</sup>)' in two
+    assert '<p class="stale">old: made by' in two
     assert marked.index("</table>") < marked.index('<p class="stale">') < marked.index("<p>Note.")
 
 

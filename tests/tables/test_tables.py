@@ -15,8 +15,9 @@ from cellcount_lib.runs.grid import NETWORK, WITHOUT, Grid, Row, Run
 from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.tables.collect import from_csv, scores, to_csv
+from cellcount_lib.tables.formats import to_latex
 from cellcount_lib.tables.kept import lean, public_name
-from cellcount_lib.tables.render import tables, to_latex
+from cellcount_lib.tables.render import tables
 from tests.command import cellcount
 from tests.tables.made_results import BAD, GOOD, images, results
 
