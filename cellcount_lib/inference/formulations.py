@@ -2,15 +2,16 @@
 
 A mask says where cells are; two cells that touch are one patch of it. S4 compares other questions
 to the network: which pixels are inside a cell, which on an outline, which are neither (three
-classes); which are on an outline (boundary alone). Others ask how deep inside its cell a pixel
-lies (distance). Each answer is one heatmap, and each has its own way from the heatmap to objects;
-everything else, matching and counting, is the protocol's.
+classes); which are on an outline (boundary alone), or how near to one (bell). Others ask how deep
+inside its cell a pixel lies (distance). Each answer is one heatmap, and each has its own way from
+the heatmap to objects; everything else, matching and counting, is the protocol's.
 
 Taught in: 09_touching_cells
 
 References
 ----------
-S4, sections 3.1.1 and 5 (three classes, outlines 2 to 8 pixels wide, half of it added again).
+S4, sections 3.1.1 and 5 (three classes, outlines 2 to 8 pixels wide, half of it added again;
+outlines as a regression).
 """
 
 from dataclasses import dataclass, replace
@@ -52,6 +53,15 @@ class Formulation:
         [[0, 0, 1, 1, 1, 1, 0, 0]]
         """
         return (labels > 0).astype(np.uint8)
+
+    def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the heatmap of a network that makes no error."""
+        return (self.target(labels) == 1).astype(np.float32)
+
+    def perfect(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return the logits of a network that makes no error and is rather sure."""
+        p = np.clip(self.probability(labels), 0.001, 0.999)
+        return np.log(p / (1 - p))
 
     def adapt(self, protocol: Protocol, *, magnification: float) -> Protocol:
         """Return the protocol with this formulation's way from the heatmap to objects.
@@ -104,12 +114,29 @@ class Boundary(ThreeClasses):
 
 
 @dataclass(frozen=True)
+class Bell(Boundary):
+    """How near to an outline is a pixel? One half where an outline of `width` would end."""
+
+    def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Draw a Gaussian bell over the distance to outlines, 255 on them, 0 from 4 pixels on."""
+        return bell(labels, self.width)
+
+    def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return a share of 1."""
+        return self.target(labels).astype(np.float32) / 255
+
+
+@dataclass(frozen=True)
 class Distance(Formulation):
     """How deep inside its cell does a pixel lie?"""
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Draw depths."""
         return depth(labels)
+
+    def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return a share of 1."""
+        return self.target(labels).astype(np.float32) / 255
 
     def way(self, usual: Postprocessing, magnification: float) -> Way:
         """Take every peak for a cell."""
@@ -124,6 +151,10 @@ class Instances(Formulation):
         """Draw numbers from 1 to 255, then from 1 again."""
         return np.where(labels > 0, (labels - 1) % 255 + 1, 0).astype(np.uint8)
 
+    def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return that of the mask."""
+        return (labels > 0).astype(np.float32)
+
 
 def outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
     """Mark the pixels within `width` / 2 of an outline, on both sides of it.
@@ -133,10 +164,34 @@ def outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
     >>> outlines(np.array([[0, 0, 0, 5, 5, 5]]), 4).tolist()
     [[False, True, True, True, True, False]]
     """
-    edge: NDArray[np.bool_] = find_boundaries(labels)  # a pixel on both sides
-    if width > 2:
-        edge = ndimage.distance_transform_edt(~edge) < width / 2 if edge.any() else edge
-    return edge
+    return _from_outlines(labels) < width / 2
+
+
+def bell(labels: NDArray[np.integer], width: int, widest: int = 8) -> NDArray[np.uint8]:
+    """Draw a Gaussian bell over the distance to the nearest outline, which runs between two pixels.
+
+    The pixels beside the outline have 255, those at `width` / 2 would have one half of it, and
+    those beyond `widest` / 2 have 0. (S4 gives the first and the last; the width is ours, that of
+    its best outlines.)
+
+    Examples
+    --------
+    >>> bell(np.array([[0, 0, 0, 0, 0, 0, 1, 1]]), 4).tolist()
+    [[0, 0, 28, 84, 176, 255, 255, 176]]
+    """
+    beside = _from_outlines(labels)  # half a pixel less than the distance
+    fall = np.log(2) / (width**2 / 4 - 1 / 4)
+    height = 255 * np.exp(-fall * (beside**2 + beside))  # (beside + 1/2)^2 - 1/4
+    return np.where(beside < widest / 2, np.rint(height), 0).astype(np.uint8)
+
+
+def _from_outlines(labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Distance from the nearest pixel that has an outline beside it; infinite without outlines."""
+    edge = find_boundaries(labels)  # a pixel on both sides
+    if not edge.any():
+        return np.full(labels.shape, np.inf)
+    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~edge)
+    return distance
 
 
 def depth(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -165,7 +220,11 @@ OF_LOSS: Registry[Formulation] = Registry(
         "three-class-4": ThreeClasses(4),
         "three-class-6": ThreeClasses(6),
         "three-class-8": ThreeClasses(8),
+        "boundary-2": Boundary(2),
         "boundary-4": Boundary(4),
+        "boundary-6": Boundary(6),
+        "boundary-8": Boundary(8),
+        "boundary-bell": Bell(4),
         "distance": Distance(),
         "instances": Instances(),
     },

@@ -32,7 +32,7 @@ from typing import Any
 from cellcount_lib.errors import unknown_name
 from cellcount_lib.losses.base import Loss, cell_logit
 from cellcount_lib.losses.combined import Combined, CombinedFT
-from cellcount_lib.losses.formulated import DistanceMap, Instances, ThreeClass
+from cellcount_lib.losses.formulated import Bell, DistanceMap, Instances, ThreeClass
 from cellcount_lib.losses.historical import (
     DoubleActivation,
     ReleasedCombined,
@@ -57,6 +57,7 @@ LOSSES: Registry[type[Loss]] = Registry(
         "combined": Combined,
         "combinedft": CombinedFT,
         "three-class": ThreeClass,
+        "boundary-bell": Bell,
         "distance": DistanceMap,
         "instances": Instances,
         "historical.double-activation": DoubleActivation,
@@ -116,7 +117,10 @@ PRESETS: Registry[tuple[str, dict[str, Any]]] = Registry(
         "three-class-4": ("three-class", {"boundary_weight": 4.0}),
         "three-class-6": ("three-class", {"boundary_weight": 4.0}),
         "three-class-8": ("three-class", {"boundary_weight": 4.0}),
+        "boundary-2": ("combined", BALANCED),
         "boundary-4": ("combined", BALANCED),
+        "boundary-6": ("combined", BALANCED),
+        "boundary-8": ("combined", BALANCED),
     },
 )
 

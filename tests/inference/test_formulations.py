@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.inference.evaluation import ScaledProtocol
-from cellcount_lib.inference.formulations import MASK, OF_LOSS, depth, formulation, outlines
+from cellcount_lib.inference.formulations import MASK, OF_LOSS, bell, depth, formulation, outlines
 from cellcount_lib.inference.model_file import ModelInfo
-from cellcount_lib.losses import PRESETS, build, cell_logit
+from cellcount_lib.losses import LOSSES, PRESETS, build, cell_logit
 from cellcount_lib.models import ModelConfig
 from cellcount_lib.postprocess.postprocess import Cores
 from cellcount_lib.scoring.objects import iou_matrix
@@ -21,7 +21,7 @@ TOUCHING = disc_labels((100, 160), [(50, 50, 20), (50, 89, 20), (30, 130, 18)])
 
 
 def test_every_formulation_has_a_loss_and_says_how_many_channels_it_needs():
-    assert set(OF_LOSS) <= {*PRESETS, "distance", "instances"}
+    assert set(OF_LOSS) <= {*PRESETS, *LOSSES}
     for name, asks in OF_LOSS.items():
         target = torch.from_numpy(asks.target(TOUCHING))[None]
         logits = torch.zeros(1, asks.channels, *TOUCHING.shape)
@@ -83,20 +83,35 @@ def test_targets_are_what_their_names_say():
     assert numbered[0, 0] == 0
 
 
-def perfect(name):
-    """The heatmap of a network that answers without any error."""
-    asks = OF_LOSS[name]
-    target = asks.target(TOUCHING)
-    if name == "distance":
-        return (target / 255).astype(np.float32)
-    return (target == 1).astype(np.float32)
+def test_a_bell_is_one_beside_an_outline_a_half_where_its_width_ends_and_nothing_from_four_on():
+    row = np.zeros((1, 30), int)
+    row[0, 15:] = 1
+    found = bell(row, 4)[0] / 255
+    # the outline is at 14.5, where pixels 14 and 15 meet; sigma from exp(-(2^2 - 1/4)/2s^2) = 1/2
+    twice_variance = 3.75 / np.log(2)
+    for x in range(30):
+        distance = abs(x - 14.5)
+        expected = np.exp(-(distance**2 - 0.25) / twice_variance) if distance < 4 else 0.0
+        assert found[x] == pytest.approx(expected, abs=0.5 / 255)
+    assert (found > 0).sum() == 8
+    assert not bell(np.zeros((4, 4), int), 4).any()
+    # above one half lies the outline of four pixels, but for the corners of its curve
+    assert ((bell(TOUCHING, 4) > 127) != outlines(TOUCHING, 4)).sum() == 0
+    assert OF_LOSS["boundary-bell"].target(TOUCHING).max() == 255
 
 
-@pytest.mark.parametrize("name", ["three-class-2", "three-class-4", "boundary-4", "distance"])
+def test_the_loss_of_the_bell_is_the_squared_error_of_the_share():
+    logits, target = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[[51, 255]]]])
+    errors = (0.5 - 0.2) ** 2, (1 / (1 + np.exp(-1)) - 1) ** 2
+    assert float(build("boundary-bell")(logits, target)) == pytest.approx(np.mean(errors))
+    heavy = build("boundary-bell")(logits, target, torch.tensor([[[[3.0, 1.0]]]]))
+    assert float(heavy) == pytest.approx((3 * errors[0] + errors[1]) / 4)
+
+
+@pytest.mark.parametrize("name", [name for name in OF_LOSS if name != "instances"])
 def test_a_perfect_answer_gives_back_the_touching_cells(name):
     ruler = OF_LOSS[name].adapt(protocol("instances"), magnification=1.0)
-    heatmap = perfect(name) if name != "boundary-4" else 1.0 * outlines(TOUCHING, 4)
-    found = ruler.segment(heatmap.astype(np.float32), 0.5)
+    found = ruler.segment(OF_LOSS[name].probability(TOUCHING), 0.5)
     overlap = iou_matrix(TOUCHING, found)[0]
     assert found.max() == 3
     assert overlap.max(axis=1).min() > 0.85
