@@ -123,7 +123,7 @@ class Bell(Boundary):
 
     def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return a share of 1."""
-        return self.target(labels).astype(np.float32) / 255
+        return np.divide(self.target(labels), 255, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Distance(Formulation):
 
     def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return a share of 1."""
-        return self.target(labels).astype(np.float32) / 255
+        return np.divide(self.target(labels), 255, dtype=np.float32)
 
     def way(self, usual: Postprocessing, magnification: float) -> Way:
         """Take every peak for a cell."""
