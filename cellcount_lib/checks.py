@@ -57,13 +57,15 @@ def check_labels(name: str, value: Any) -> NDArray[np.int32]:
 
 
 def check_heatmap(name: str, value: Any) -> NDArray[np.float32]:
-    """Return a float32 (H, W) heatmap of probabilities in [0, 1]."""
-    array = _plane(name, value)
+    """Return a float32 (H, W) heatmap of probabilities in [0, 1]: of several planes, the first."""
+    array = np.asarray(value)
+    finite = array.dtype.kind == "f" and np.isfinite(array).all()
+    array = _plane(name, array[0] if array.ndim == 3 and len(array) else array)
     if array.dtype.kind != "f":
         raise InputError(
             f"{name}: expected probabilities as floating point, found {_describe(array)}"
         )
-    if not np.isfinite(array).all():
+    if not finite:
         raise InputError(f"{name}: expected finite probabilities, found NaN or infinity")
     if array.min() < 0 or array.max() > 1:
         raise InputError(

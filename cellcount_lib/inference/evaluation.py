@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
+from cellcount_lib.inference.formulations import MASK, Formulation
 from cellcount_lib.inference.heatmaps import Kept, encode
 from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.machine import cores
@@ -35,6 +36,7 @@ def heatmaps(
     pictures: Sequence[Sample],
     *,
     scale: float,
+    asks: Formulation = MASK,
     device: Any = None,
     precision: str = "auto",
     jobs: int | None = None,
@@ -43,7 +45,9 @@ def heatmaps(
     kept, labels = {}, {}
     for sample in read_all(pictures, jobs=jobs):
         name = sample.meta["name"]
-        logits = logit_map(model, sample.image, scale=scale, device=device, precision=precision)
+        logits = logit_map(
+            model, sample.image, scale=scale, device=device, precision=precision, asks=asks
+        )
         height, width = sample.labels.shape
         kept[name] = Kept(encode(logits), (height, width))
         labels[name] = sample.labels

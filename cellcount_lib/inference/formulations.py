@@ -6,26 +6,40 @@ classes); which are on an outline (boundary alone), or how near to one (bell). O
 inside its cell a pixel lies (distance). Each answer is one heatmap, and each has its own way from
 the heatmap to objects; everything else, matching and counting, is the protocol's.
 
+Two draw planes beside the heatmap. Stars: at each pixel how far the edge of its cell is along 16
+rays, which makes a polygon, of which one is kept for every cell. Flows: at each pixel the direction
+to the middle of its cell; pixels whose paths end together are a cell. Both can tell cells apart
+whose outlines do not show, and stars cannot draw a cell that is not star-convex.
+
 Taught in: 09_touching_cells
 
 References
 ----------
 S4, sections 3.1.1 and 5 (three classes, outlines 2 to 8 pixels wide, half of it added again;
-outlines as a regression).
+outlines as a regression). Stars and flows: `cellcount_lib.data.shapes`.
 """
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.segmentation import find_boundaries
 
+from cellcount_lib.data.shapes import (
+    FLOW_UNIT,
+    RAY_UNIT,
+    RAYS,
+    bell,
+    depths,
+    flows,
+    outlines,
+    rays,
+)
 from cellcount_lib.postprocess.cleaning import Way
+from cellcount_lib.postprocess.following import Follow
 from cellcount_lib.postprocess.postprocess import Cores, Enclosed, Postprocessing
 from cellcount_lib.postprocess.splitting import Peaks
+from cellcount_lib.postprocess.stars import Stars
 from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.protocols import CELL_AREA, Protocol
 
@@ -40,6 +54,7 @@ class Formulation:
     """A question to the network, and the way from its answer to objects: is a pixel in a cell?"""
 
     channels: ClassVar[int] = 1  # of the network's output
+    planes: ClassVar[int] = 0  # how many of them, the last ones, are drawn beside the heatmap
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Draw the answer that the network is to learn, uint8 (H, W).
@@ -59,9 +74,13 @@ class Formulation:
         return (self.target(labels) == 1).astype(np.float32)
 
     def perfect(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the logits of a network that makes no error and is rather sure."""
+        """Return the logits, and planes, of a network that makes no error and is rather sure."""
         p = np.clip(self.probability(labels), 0.001, 0.999)
         return np.log(p / (1 - p))
+
+    def mirrored(self, answer: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Mirror logits and planes, (1 + planes, H, W), along axis -2 or -1."""
+        return np.flip(answer, axis)
 
     def adapt(self, protocol: Protocol, *, magnification: float) -> Protocol:
         """Return the protocol with this formulation's way from the heatmap to objects.
@@ -131,8 +150,9 @@ class Distance(Formulation):
     """How deep inside its cell does a pixel lie?"""
 
     def target(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Draw depths."""
-        return depth(labels)
+        """Draw depths: 0 outside, 128 at the outline, 255 in the middle of a cell."""
+        drawn = np.rint(HALF + (255 - HALF) * depths(labels))
+        return np.where(labels > 0, drawn, 0).astype(np.uint8)
 
     def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return a share of 1."""
@@ -156,59 +176,51 @@ class Instances(Formulation):
         return (labels > 0).astype(np.float32)
 
 
-def outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
-    """Mark the pixels within `width` / 2 of an outline, on both sides of it.
+@dataclass(frozen=True)
+class StarConvex(Instances):
+    """How deep in its cell does a pixel lie, and how far along rays is the edge of the cell?"""
 
-    Examples
-    --------
-    >>> outlines(np.array([[0, 0, 0, 5, 5, 5]]), 4).tolist()
-    [[False, True, True, True, True, False]]
-    """
-    return _from_outlines(labels) < width / 2
+    channels = 1 + RAYS
+    planes = RAYS
 
+    def probability(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return depths."""
+        return depths(labels)
 
-def bell(labels: NDArray[np.integer], width: int, widest: int = 8) -> NDArray[np.uint8]:
-    """Draw a Gaussian bell over the distance to the nearest outline, which runs between two pixels.
+    def perfect(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return logits and rays."""
+        return np.concatenate([super().perfect(labels)[None], rays(labels) / RAY_UNIT])
 
-    The pixels beside the outline have 255, those at `width` / 2 would have one half of it, and
-    those beyond `widest` / 2 have 0. (S4 gives the first and the last; the width is ours, that of
-    its best outlines.)
+    def mirrored(self, answer: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Mirror them; the ray to the right becomes the one to the left, or down becomes up."""
+        half_turn = RAYS // 2 if axis == -1 else 0
+        order = (half_turn - np.arange(RAYS)) % RAYS
+        return np.flip(answer, axis)[[0, *(1 + order)]]
 
-    Examples
-    --------
-    >>> bell(np.array([[0, 0, 0, 0, 0, 0, 1, 1]]), 4).tolist()
-    [[0, 0, 28, 84, 176, 255, 255, 176]]
-    """
-    beside = _from_outlines(labels)  # half a pixel less than the distance
-    fall = np.log(2) / (width**2 / 4 - 1 / 4)
-    height = 255 * np.exp(-fall * (beside**2 + beside))  # (beside + 1/2)^2 - 1/4
-    return np.where(beside < widest / 2, np.rint(height), 0).astype(np.uint8)
+    def way(self, usual: Postprocessing, magnification: float) -> Way:
+        """Keep one polygon for every cell."""
+        return Stars(RAY_UNIT * magnification, magnification)
 
 
-def _from_outlines(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Distance from the nearest pixel that has an outline beside it; infinite without outlines."""
-    edge = find_boundaries(labels)  # a pixel on both sides
-    if not edge.any():
-        return np.full(labels.shape, np.inf)
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~edge)
-    return distance
+@dataclass(frozen=True)
+class Flow(Instances):
+    """Is a pixel in a cell, and which way is the middle of it?"""
 
+    channels = 3
+    planes = 2
 
-def depth(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Draw how deep in its own cell every pixel lies: 0 outside, 128 at the outline, 255 deepest.
+    def perfect(self, labels: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Return logits and flows."""
+        return np.concatenate([super().perfect(labels)[None], FLOW_UNIT * flows(labels)])
 
-    Examples
-    --------
-    >>> depth(np.array([[0, 1, 1, 1, 1, 1, 0]] * 9)).tolist()[4]
-    [0, 170, 212, 255, 212, 170, 0]
-    """
-    labels = np.ascontiguousarray(labels, np.int32)
-    distance = edt.edt(labels, black_border=False, parallel=1)
-    deepest = np.asarray(
-        ndimage.maximum(distance, labels, np.arange(int(labels.max()) + 1)), np.float32
-    )
-    share = distance / np.maximum(deepest, 1e-6)[labels]
-    return np.where(labels > 0, np.rint(HALF + (255 - HALF) * share), 0).astype(np.uint8)
+    def mirrored(self, answer: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Mirror them; flows along the axis change their sign."""
+        sign = np.array([1, 1 - 2 * (axis == -2), 1 - 2 * (axis == -1)], np.float32)
+        return np.flip(answer, axis) * sign[:, None, None]
+
+    def way(self, usual: Postprocessing, magnification: float) -> Way:
+        """Let every pixel follow the flow."""
+        return Follow(magnification)
 
 
 MASK = Formulation()
@@ -227,6 +239,8 @@ OF_LOSS: Registry[Formulation] = Registry(
         "boundary-bell": Bell(4),
         "distance": Distance(),
         "instances": Instances(),
+        "stars": StarConvex(),
+        "flows": Flow(),
     },
 )
 """Formulations by the loss that goes with them; every other loss asks for a mask."""

@@ -25,7 +25,7 @@ NO_NUMBER = np.iinfo(np.int16).min  # the logit was NaN
 
 
 class Kept(NamedTuple):
-    """A picture's logits in 16 bits, and its full size (height, width)."""
+    """A picture's logits in 16 bits, (H, W) or (C, H, W), and its full size (height, width)."""
 
     code: NDArray[np.int16]
     size: tuple[int, int]
@@ -61,11 +61,15 @@ def rounded(logits: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Enlarge a logit map bilinearly to `size` = (height, width) and make probabilities of it."""
-    whole = torch.from_numpy(logits)[None, None]
-    if logits.shape != tuple(size):
+    """Enlarge a logit map bilinearly to `size` = (height, width) and make probabilities of it.
+
+    Of several planes, (C, H, W), the first is the logit; the others keep their values.
+    """
+    whole = torch.from_numpy(logits).reshape(1, -1, *logits.shape[-2:])
+    if logits.shape[-2:] != tuple(size):
         whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
-    return whole.sigmoid()[0, 0].numpy()
+    planes: NDArray[np.float32] = torch.cat([whole[0, :1].sigmoid(), whole[0, 1:]]).numpy()
+    return planes[0] if logits.ndim == 2 else planes
 
 
 def save_heatmaps(path: Path, kept: Mapping[str, Kept]) -> None:

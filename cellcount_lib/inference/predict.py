@@ -20,6 +20,7 @@ from torch import Tensor
 from cellcount_lib.checks import check_image, check_positive
 from cellcount_lib.data.scaling import resize_image
 from cellcount_lib.errors import InputError, unknown_name
+from cellcount_lib.inference.formulations import MASK, Formulation, formulation
 from cellcount_lib.inference.heatmaps import enlarged, rounded
 from cellcount_lib.losses import cell_logit
 from cellcount_lib.models import SegmentationModel
@@ -93,13 +94,21 @@ def heatmap(
     device: str | torch.device | None = None,
     precision: str = "auto",
     memory_mb: float | None = None,
+    asks: Formulation = MASK,
 ) -> NDArray[np.float32]:
     """Return the probability of "cell" at every pixel of a picture, float32 (H, W).
 
-    The logits of `logit_map` are enlarged to the size of the picture, bilinearly.
+    The logits of `logit_map` are enlarged to the size of the picture, bilinearly. If a formulation
+    draws planes beside it, they follow it, (1 + planes, H, W).
     """
     logits = logit_map(
-        model, image, scale=scale, device=device, precision=precision, memory_mb=memory_mb
+        model,
+        image,
+        scale=scale,
+        device=device,
+        precision=precision,
+        memory_mb=memory_mb,
+        asks=asks,
     )
     return enlarged(logits, image.shape[:2])
 
@@ -112,8 +121,11 @@ def logit_map(
     device: str | torch.device | None = None,
     precision: str = "auto",
     memory_mb: float | None = None,
+    asks: Formulation = MASK,
 ) -> NDArray[np.float32]:
     """Return the logit of "cell" at the size at which the network sees the picture, `rounded`.
+
+    What a formulation draws beside it follows, (1 + planes, H, W).
 
     Parameters
     ----------
@@ -126,6 +138,8 @@ def logit_map(
     memory_mb : float, optional
         What a forward pass may need; above it the picture is cut into tiles. Default: half of the
         memory that is free.
+    asks : Formulation
+        What the network was asked to draw.
     """
     image = check_image("image", image)
     where = choose_device(device)
@@ -141,10 +155,10 @@ def logit_map(
     try:
         with torch.inference_mode():
             pixels = torch.tensor(seen, device=where).permute(2, 0, 1)[None]  # channels last
-            logits: NDArray[np.float32] = _logits(model, pixels, dtype, budget)[0, 0].cpu().numpy()
+            logits = _logits(model, pixels, dtype, budget, asks.planes)[0].cpu().numpy()
     finally:
         model.train(training)
-    return rounded(logits)
+    return rounded(logits if asks.planes else logits[0])
 
 
 def predict(
@@ -175,11 +189,12 @@ def predict(
         device=device,
         precision=precision,
         memory_mb=memory_mb,
+        asks=formulation(info.formulation),
     )
     if not np.isfinite(heat).all():
         raise InputError("the network answers with NaN or infinity: this model cannot be used")
     labels = info.ruler(name).segment(heat, cutoff, scale=info.protocol_scale / ratio)
-    return Prediction(heat, labels, cutoff, name)
+    return Prediction(heat if heat.ndim == 2 else heat[0], labels, cutoff, name)
 
 
 def magnified(
@@ -230,20 +245,25 @@ def tiles(side: int, *, kept: int, halo: int, multiple: int) -> Iterator[Tile]:
         yield Tile(max(0, start - halo), min(side, stop + halo), start, stop)
 
 
-def _logits(model: SegmentationModel, pixels: Tensor, dtype: torch.dtype, budget: float) -> Tensor:
-    """Return the logit of "cell" (1, 1, H, W) for uint8 pixels (1, 3, H, W), whole or in tiles."""
+def _logits(
+    model: SegmentationModel, pixels: Tensor, dtype: torch.dtype, budget: float, planes: int
+) -> Tensor:
+    """Return the logit of "cell" and the planes beside it for uint8 pixels (1, 3, H, W).
+
+    The picture goes through the network whole or in tiles. The result is (1, 1 + planes, H, W).
+    """
     height, width = pixels.shape[-2:]
     if height * width * BYTES_PER_PIXEL <= budget:
-        return _forward(model, pixels, dtype)
+        return _forward(model, pixels, dtype, planes)
     halo = receptive_field(model, at="output") // 2 + 1
     largest = int((budget / BYTES_PER_PIXEL) ** 0.5) - 2 * halo
     kept = max(SMALLEST_TILE, largest // model.multiple * model.multiple)
-    whole = torch.empty((1, 1, height, width), device=pixels.device)
+    whole = torch.empty((1, 1 + planes, height, width), device=pixels.device)
     shape = {"kept": kept, "halo": halo, "multiple": model.multiple}
     for y in tiles(height, **shape):
         for x in tiles(width, **shape):
             part = pixels[..., y.read_from : y.read_to, x.read_from : x.read_to]
-            logits = _forward(model, part, dtype)
+            logits = _forward(model, part, dtype, planes)
             whole[..., y.keep_from : y.keep_to, x.keep_from : x.keep_to] = logits[
                 ...,
                 y.keep_from - y.read_from : y.keep_to - y.read_from,
@@ -252,13 +272,14 @@ def _logits(model: SegmentationModel, pixels: Tensor, dtype: torch.dtype, budget
     return whole
 
 
-def _forward(model: SegmentationModel, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+def _forward(model: SegmentationModel, pixels: Tensor, dtype: torch.dtype, planes: int) -> Tensor:
     image = pixels.float().div_(255).contiguous(memory_format=torch.channels_last)
     if model.config.in_channels == 1:
         image = image.mean(dim=1, keepdim=True)
     with torch.autocast(pixels.device.type, dtype, enabled=dtype != torch.float32):
         logits = model(image)
-    return cell_logit(logits).float()
+    classes, drawn = logits.split([logits.shape[1] - planes, planes], dim=1)
+    return torch.cat([cell_logit(classes), drawn], dim=1).float()
 
 
 def _free_bytes(device: torch.device) -> float:

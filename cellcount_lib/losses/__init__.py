@@ -32,7 +32,14 @@ from typing import Any
 from cellcount_lib.errors import unknown_name
 from cellcount_lib.losses.base import Loss, cell_logit
 from cellcount_lib.losses.combined import Combined, CombinedFT
-from cellcount_lib.losses.formulated import Bell, DistanceMap, Instances, ThreeClass
+from cellcount_lib.losses.formulated import (
+    Bell,
+    DistanceMap,
+    Flow,
+    Instances,
+    StarConvex,
+    ThreeClass,
+)
 from cellcount_lib.losses.historical import (
     DoubleActivation,
     ReleasedCombined,
@@ -60,6 +67,8 @@ LOSSES: Registry[type[Loss]] = Registry(
         "boundary-bell": Bell,
         "distance": DistanceMap,
         "instances": Instances,
+        "stars": StarConvex,
+        "flows": Flow,
         "historical.double-activation": DoubleActivation,
         "historical.two-class-dice": TwoClassDice,
         "historical.two-class-focal-tversky": TwoClassFocalTversky,

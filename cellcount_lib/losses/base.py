@@ -61,9 +61,13 @@ class Loss(nn.Module):
         """Compute the loss from float tensors, all (N, 1, H, W)."""
         raise NotImplementedError
 
+    def cell(self, logits: Tensor) -> Tensor:
+        """Reduce logits to the one of "cell", (N, 1, H, W)."""
+        return cell_logit(logits)
+
     def activation(self, logits: Tensor) -> Tensor:
-        """Turn logits (N, 1, 2 or 3, H, W) into probabilities of "cell", (N, 1, H, W)."""
-        return cell_logit(logits).sigmoid()
+        """Turn logits (N, C, H, W) into probabilities of "cell", (N, 1, H, W)."""
+        return self.cell(logits).sigmoid()
 
     def truth(self, target: Tensor) -> Tensor:
         """Pixels that the network should call "cell", bool: what metrics compare with."""

@@ -1,10 +1,14 @@
 """Losses for networks that predict something other than a mask; see `formulations`."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from skimage.measure import label
 from torch import Tensor
 from torch.nn import functional as F
 
 from cellcount_lib.checks import check_positive
+from cellcount_lib.data.shapes import FLOW_UNIT, RAY_UNIT, RAYS, depths, flows, rays
 from cellcount_lib.errors import InputError
 from cellcount_lib.losses.base import Loss, check_range, plain
 from cellcount_lib.losses.combined import Combined
@@ -126,3 +130,84 @@ class Instances(Loss):
         score = 2 * inside[:, 1:] / (inside[:, 1:] + size[:, 1:] + false)
         per_object = torch.where(there, 1 - score, torch.zeros_like(score))
         return loss + self.beta * per_object.sum() / there.sum().clamp(min=1)
+
+
+class Drawn(Loss):
+    """A loss for networks that draw planes beside the logit of "cell": (N, 1 + planes, H, W).
+
+    The target is the number of the cell, 1 to 255, and 0. What is to be drawn is computed from it
+    here, after a crop was cut and turned: a ray that was computed before would have to be turned,
+    too.
+    """
+
+    largest = 255.0
+    planes: int
+
+    def cell(self, logits: Tensor) -> Tensor:
+        """Return the first plane."""
+        return logits[:, :1]
+
+    def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the sum of the losses of the first plane and of the others."""
+        logits, target = plain(logits), plain(target)
+        target = target[:, 0] if target.ndim == 4 else target
+        shape = (target.shape[0], 1 + self.planes, *target.shape[1:])
+        if logits.shape != shape:
+            raise InputError(f"logits: expected shape {shape}, found {tuple(logits.shape)}")
+        check_range("target", target, "numbers of cells, 0 to 255", largest=self.largest)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        weight = torch.ones_like(logits[:, :1]) if weight is None else plain(weight)
+        drawn = (torch.from_numpy(part).to(logits) for part in self.draw(target.cpu().numpy()))
+        return self.value(
+            logits, torch.cat(list(drawn), dim=1), weight.reshape(logits[:, :1].shape)
+        )
+
+    def draw(self, numbers: NDArray[np.integer]) -> tuple[NDArray[np.float32], ...]:
+        """Draw what is to be learned from the numbers of cells, (N, H, W)."""
+        raise NotImplementedError
+
+
+class StarConvex(Drawn):
+    """Of StarDist: cross-entropy with the depth in the cell, and the error of the rays in pixels.
+
+    The error of a pixel's rays counts as much as the pixel is deep, and 0.2 beside the first part.
+    """
+
+    planes = RAYS
+
+    def draw(self, numbers: NDArray[np.integer]) -> tuple[NDArray[np.float32], ...]:
+        """Draw depths and rays."""
+        return np.stack([depths(crop) for crop in numbers])[:, None], rays(numbers)
+
+    def truth(self, target: Tensor) -> Tensor:
+        """Pixels that lie at least half as deep as the deepest of their cell."""
+        numbers = target.reshape(-1, *target.shape[-2:]).cpu().numpy()
+        deep = np.stack([depths(crop) > 0.5 for crop in numbers])
+        return torch.from_numpy(deep).to(target.device).reshape(target.shape)
+
+    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted means, added."""
+        depth, lengths = target[:, :1], target[:, 1:]
+        loss = F.binary_cross_entropy_with_logits(logits[:, :1], depth, reduction="none")
+        error = (RAY_UNIT * logits[:, 1:] - lengths).abs().mean(dim=1, keepdim=True)
+        counts = weight * depth
+        by_rays = (counts * error).sum() / counts.sum().clamp(min=1e-6)
+        return (weight * loss).sum() / weight.sum() + 0.2 * by_rays
+
+
+class Flow(Drawn):
+    """Of Cellpose: cross-entropy with the mask, and half the squared error of 5 times the flow."""
+
+    planes = 2
+
+    def draw(self, numbers: NDArray[np.integer]) -> tuple[NDArray[np.float32], ...]:
+        """Draw masks and flows; pieces of a number that lie apart are cells of their own."""
+        pieces = np.stack([label(crop, connectivity=2) for crop in numbers])
+        vectors = np.stack([flows(crop) for crop in pieces])
+        return (numbers > 0).astype(np.float32)[:, None], vectors
+
+    def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """Return the weighted means, added."""
+        loss = F.binary_cross_entropy_with_logits(logits[:, :1], target[:, :1], reduction="none")
+        error = ((logits[:, 1:] - FLOW_UNIT * target[:, 1:]) ** 2).mean(dim=1, keepdim=True)
+        return (weight * (loss + 0.5 * error)).sum() / weight.sum()

@@ -8,6 +8,7 @@ name each (`harmonise.STEPS`).
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
+from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.model_file import MODEL, load_model
 from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
@@ -48,10 +50,10 @@ def apply(
     change = Harmonisation(tuple(names), Look(**home["look"]), away)
     scale = round(trained.info.scale * change.magnification, 3)
     choice = Choice(**home["choice"])
+    look = partial(heatmaps, trained.model, scale=scale, asks=formulation(trained.info.formulation))
     if "cutoff" in names:
-        kept, labels = heatmaps(trained.model, Harmonised(parts.val, change), scale=scale)
-        choice, _ = scaled.choose_cutoff(kept, labels)
-    kept, labels = heatmaps(trained.model, Harmonised(parts.test, change), scale=scale)
+        choice, _ = scaled.choose_cutoff(*look(Harmonised(parts.val, change)))
+    kept, labels = look(Harmonised(parts.test, change))
     return scaled.score(kept, labels, choice.cutoff).drop(columns="cutoff"), choice
 
 

@@ -120,13 +120,14 @@ class Protocol:
     ) -> NDArray[np.int32]:
         """Label the objects of a heatmap: pixels **above** the threshold, then post-processing.
 
-        What comes out are `pred_objects`. Sizes follow the scale of the image against the original.
+        A formulation may need planes beside it: (C, H, W), the heatmap first. What comes out are
+        `pred_objects`. Sizes follow the scale of the image against the original.
         """
-        heatmap = check_heatmap("heatmap", heatmap)
+        first = check_heatmap("heatmap", heatmap)
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold: expected a number in [0, 1], found {threshold!r}")
         # NumPy would compare a float64 cutoff in another precision than a plain number
-        mask = heatmap > float(threshold)
+        mask = first > float(threshold)
         return self.pred_objects(self.postprocess.label(mask, scale=scale, heatmap=heatmap))
 
     def score(

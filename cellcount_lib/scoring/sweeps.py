@@ -162,7 +162,7 @@ def _score_image(
     rows = []
     for cutoff in cutoffs:
         pred = None if heatmap is None else protocol.segment(heatmap, cutoff, scale=scale)
-        mask = None if heatmap is None else np.asarray(heatmap) > cutoff
+        mask = None if heatmap is None else check_heatmap("heatmap", heatmap) > cutoff
         row = protocol.score(labels, pred, image=image, scale=scale, mask=mask)
         rows.append({"cutoff": cutoff, **row})
     return rows

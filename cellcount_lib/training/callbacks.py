@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from cellcount_lib.files import write_whole
-from cellcount_lib.losses import cell_logit
 from cellcount_lib.progress import watched
 from cellcount_lib.seeds import derived_seed
 from cellcount_lib.training.fast import Callback, CancelFitException, Learner, Metric
@@ -39,7 +38,7 @@ class Pixels(Metric):
 
     def accumulate(self, learn: Learner) -> None:
         """Add a batch; sums stay on the device, nothing waits for them."""
-        predicted = cell_logit(learn.pred.detach()) > 0
+        predicted = learn.loss_func.cell(learn.pred.detach()) > 0
         true = learn.loss_func.truth(learn.yb[0])
         self.common = self.common + (predicted & true).sum()
         self.predicted = self.predicted + predicted.sum()

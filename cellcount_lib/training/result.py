@@ -64,6 +64,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         heatmaps,
         learn.model.eval(),
         scale=data.scale,
+        asks=asks,
         device=next(learn.model.parameters()).device,
         precision=training.precision,
         jobs=jobs,

@@ -13,7 +13,13 @@ from cellcount_lib.losses.pixel import Focal, WeightedBCE
 from cellcount_lib.losses.region import Dice, FocalTversky, Tversky
 
 # These have targets that are no masks; see tests/test_formulations.py.
-OTHER = {"distance", "boundary-bell", *(n for n in names() if n.startswith("three-class"))}
+OTHER = {
+    "distance",
+    "boundary-bell",
+    "stars",
+    "flows",
+    *(n for n in names() if n.startswith("three-class")),
+}
 # What the released ones are made of is here by its own name; the naive code below tells the rest.
 RELEASED = [n for n in names() if n.startswith("released-")]
 OTHER |= set(RELEASED)

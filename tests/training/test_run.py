@@ -16,6 +16,8 @@ from torch import nn
 
 from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
+from cellcount_lib.inference.evaluation import ScaledProtocol
+from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.model_file import ModelInfo, load_model, save_model
 from cellcount_lib.inference.predict import heatmap
 from cellcount_lib.models import build
@@ -48,6 +50,21 @@ def test_discs_are_learned_and_scored_on_full_pictures(done, discs):
             row[c] for c in ("tp", "fp", "fn")
         ]
     assert result.scores == pooled(result.images, mpe=ruler.mpe)
+
+
+@pytest.mark.parametrize("loss", ["boundary-bell", "stars", "flows"])
+def test_other_questions_are_learned_kept_and_scored_again(loss, discs, tmp_path):
+    result = train(
+        training(discs, loss=loss, arch="c-resunet", steps=22), tmp_path, show=False, jobs=1
+    )
+    losses = [row["train_loss"] for row in result.history]
+    assert losses[-1] < losses[0] / 2
+    assert result.scores["f1"] > 0.9
+    labels = {s.meta["name"]: s.labels for s in load(f"folder:{discs}", split="test")}
+    kept = load_heatmaps(tmp_path / "heatmaps-test.npz")
+    scaled = ScaledProtocol(load_model(tmp_path / "model.safetensors").info.ruler(), 0.45, 1)
+    again = scaled.score(kept, labels, result.choice.cutoff).drop(columns="cutoff")
+    pd.testing.assert_frame_equal(again, result.images)
 
 
 def test_a_finished_folder_holds_everything(done):
