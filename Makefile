@@ -82,9 +82,10 @@ clean: ## remove the environment and everything built
 	$(STEP) "Types" -- $(BIN)/mypy
 	@touch $@
 
-# Two workers with a thread each: threads that wait for each other's cores crawl. What has passed is
-# kept, so that an interrupted run goes on with the other tests.
-PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Three workers for two cores, since some tests wait for kernels and queues; a thread each: threads
+# that wait for each other's cores crawl. What has passed is kept, so that an interrupted run goes on
+# with the other tests.
+PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 .make/tests: .make/installed $(CHECKED) $(PAGES) $(RESULTS) pyproject.toml constraints.txt README.md environment.yml results/calibration.csv
 	$(STEP) "Tests" -- env CELLCOUNT_TESTS_GO_ON=.make/passed.txt $(PYTEST)

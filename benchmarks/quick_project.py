@@ -1,17 +1,24 @@
 """A project whose chapters take a second: orchestration without training."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
 
+import yaml
+
+from cellcount_lib.models import MODELS
+from cellcount_lib.runs.identity import code_of
+from cellcount_lib.training.spec import Training
+
 ROOT = Path(__file__).resolve().parents[1]
 
 BODY = """
-import os, time
+import json, os, time
 from pathlib import Path
 from cellcount_lib.records import Record, now, write_record
 from cellcount_lib.data.datasets import load
-from cellcount_lib.runs.identity import identity_of
+from cellcount_lib.runs import identity
 
 begun = now()
 names = PARAMETER_NAMES
@@ -38,12 +45,17 @@ rows = [
 ]
 import pandas as pd
 from cellcount_lib.scoring.pooling import pooled
-chapter = Path(os.environ["CELLCOUNT_PROJECT"]) / "chapters" / "03_one_experiment.ipynb"
+project = Path(os.environ["CELLCOUNT_PROJECT"])
+chapter = project / "chapters" / "03_one_experiment.ipynb"
+code = json.loads((project / "code.json").read_text())  # to find it takes torch, and seconds
+identity.code_of = lambda parameters: code[parameters["arch"]]
 record = Record(
     status="collapsed" if arch == "unet" and seed == 1 else "completed", reason="",
     chapter="03_one_experiment",
     parameters=parameters,
-    identity=identity_of(chapter, parameters, data=load(dataset, split="train").fingerprint),
+    identity=identity.identity_of(
+        chapter, parameters, data=load(dataset, split="train").fingerprint
+    ),
     protocol=protocol, protocol_scale=1.0, cutoff=0.5, scores=pooled(pd.DataFrame(rows)),
     images=rows, history=[], lr=0.002 if seed else 0.001,
     seconds={"total": 1.0, "training": 0.5}, started=begun,
@@ -75,6 +87,10 @@ def make_project(folder: Path, grid: str = "") -> Path:
     (folder / "chapters" / "03_one_experiment.ipynb").write_text(json.dumps(notebook))
     (folder / "experiments").mkdir()
     (folder / "experiments" / "quick.yaml").write_text(grid or GRID)
+    base = yaml.safe_load(grid or GRID)["base"] | {"profile": "smoke"}
+    runs = {arch: dataclasses.asdict(Training(**base, arch=arch)) for arch in MODELS}
+    code_of_runs = {arch: code_of(parameters) for arch, parameters in runs.items()}
+    (folder / "code.json").write_text(json.dumps(code_of_runs))
     shutil.copytree(ROOT / "workflow", folder / "workflow")
     return folder
 

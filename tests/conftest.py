@@ -1,10 +1,14 @@
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.going_on import GoingOn
+from tests.groups import groups
+from tests.nursery import Nursery
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,15 +21,20 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # is kept is found again only by the code that drew it (tests/data/test_cache.py).
 os.environ.setdefault("CELLCOUNT_CACHE", str(ROOT / ".make" / "pictures"))
 
-# With several workers a test belongs to a group, and a group to one worker. Files that share
-# something costly between their tests are a group; of all others every test is one.
-SHARING = (
-    *("tests/book/", "tests/notebooks/test_chapters.py", "tests/prediction/", "tests/runs/"),
-    *("tests/tables/test_tables.py", "tests/training/", "tests/inference/test_predict.py"),
-    *("tests/methods/", "tests/test_fingerprint.py", "tests/notebooks/test_execution.py"),
+# With several workers a test belongs to a group, and a group to one worker. Files and folders that
+# share something costly between their tests are a group; of all others every test is one.
+FOLDERS = ("tests/training/", "tests/methods/")
+FILES = (
+    *("cellcount_lib/", "tests/book/", "tests/notebooks/test_chapters.py", "tests/prediction/"),
+    *("tests/runs/", "tests/tables/", "tests/inference/test_predict.py"),
+    *("tests/test_fingerprint.py", "tests/notebooks/test_execution.py"),
 )
 # The longest come first, so that no worker begins one when the other has nothing left to do.
-FIRST = ("tests/notebooks/test_nbval.py", "tests/training/test_run.py", "tests/runs/test_launch.py")
+FIRST = (
+    *("tests/notebooks/test_nbval.py", "tests/runs/", "tests/test_gpu_bench.py"),
+    *("tests/training/", "tests/tables/", "tests/book/", "tests/notebooks/", "tests/prediction/"),
+    *("tests/models/", "tests/methods/", "tests/inference/", "tests/test_fingerprint.py"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,14 +44,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(GoingOn(config, Path(kept), ROOT))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out groups, not tests."""
+    return groups(config, log, group_of)
+
+
+def group_of(nodeid: str) -> str:
+    """Name what a test shares a worker with."""
+    file = nodeid.split("::")[0]
+    folder = next((folder for folder in FOLDERS if file.startswith(folder)), None)
+    return folder or (file if file.startswith(FILES) else nodeid)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests into groups, the longest first."""
-    for item in items:
-        place = item.nodeid.split("::")[0]
-        if place.startswith("cellcount_lib/") or place.startswith(SHARING):
-            item.add_marker(pytest.mark.xdist_group(place))
-    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+    """Put the longest first."""
+
+    def turn(item: pytest.Item) -> int:
+        places = (n for n, place in enumerate(FIRST) if item.nodeid.startswith(place))
+        return next(places, len(FIRST))
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +75,11 @@ def samples_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no real image samples here: set CELLCOUNT_SAMPLES to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    """A process that has imported everything and lets others begin from there."""
+    made = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield made
+    made.close()

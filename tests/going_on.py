@@ -58,23 +58,18 @@ class GoingOn:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what has passed, unless nothing would be left."""
         before = set(os.environ.get(BEFORE, "").splitlines())
-        passed = [item for item in items if _plain(item.nodeid) in before]
+        passed = [item for item in items if item.nodeid in before]
         if passed and len(passed) < len(items):
-            items[:] = [item for item in items if _plain(item.nodeid) not in before]
+            items[:] = [item for item in items if item.nodeid not in before]
             self.config.hook.pytest_deselected(items=passed)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note a test that has passed."""
         if not self.is_worker and report.when == "call" and report.passed:
             with self.kept.open("a") as file:
-                file.write(f"{_plain(report.nodeid)}\n")
+                file.write(f"{report.nodeid}\n")
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Forget the list when all have passed."""
         if not self.is_worker and exitstatus == 0:
             self.kept.unlink(missing_ok=True)
-
-
-def _plain(nodeid: str) -> str:
-    """Return the name of a test without the group that xdist adds to it."""
-    return nodeid.split("@")[0] if "::" in nodeid else nodeid

@@ -70,8 +70,32 @@ def test_a_killed_run_goes_on_with_the_others(place):
 
 def test_workers_leave_out_the_same(place):
     assert run(place, "-n", "2", FAIL="1")[1] == ["0", "1", "2", "3"]
-    ended, done = run(place, "-n", "2", "--dist", "loadgroup")
+    ended, done = run(place, "-n", "2")
     assert (ended.returncode, done) == (0, ["3"])
+
+
+GROUPED = """
+from tests.groups import groups
+
+def pytest_xdist_make_scheduler(config, log):
+    return groups(config, log, lambda name: "it" if "test_it.py" in name else name)
+"""
+
+
+def test_tests_that_share_something_have_one_worker_and_others_any(place):
+    (place / "conftest.py").write_text(GROUPED)
+    here = "import os, time\nimport pytest\n\n@pytest.mark.parametrize('n', range(6))\n"
+    here += "def test_where(n):\n    time.sleep(0.2)\n    with open('done.txt', 'a') as file:\n"
+    here += "        file.write(f\"{__name__}-{os.environ['PYTEST_XDIST_WORKER']}\\n\")\n"
+    for name in ("test_it.py", "test_other.py"):
+        (place / name).write_text(here)
+    ended, done = run(place, "-n", "2")
+    assert ended.returncode == 0, ended.stdout
+    assert len({one for one in done if one.startswith("test_it-")}) == 1
+    assert {one for one in done if one.startswith("test_other-")} == {
+        "test_other-gw0",
+        "test_other-gw1",
+    }
 
 
 def test_a_failure_is_tried_again_and_what_passed_is_not(place):

@@ -2,33 +2,43 @@
 
 import json
 import math
-import os
-import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+import benchmarks.training
 from benchmarks import gpu
 from benchmarks.quick_project import GRID, make_project
-
-ROOT = Path(__file__).resolve().parents[1]
+from cellcount_lib.models import build
+from cellcount_lib.training.profiles import PROFILES
+from cellcount_lib.training.spec import Training
 
 
 @pytest.mark.timeout(900)  # trainings and runs of their own processes
-def test_everything_on_the_cpu(tmp_path):
+def test_everything_on_the_cpu(tmp_path, monkeypatch, capsys):
+    """In this process, with few pictures and the smallest network; what is killed has others."""
     one_row = GRID[: GRID.index("  - label: two")]
     project, out = make_project(tmp_path / "project", one_row), tmp_path / "out"
-    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(out), "--grid", "quick"]
-    environment = os.environ | {"CELLCOUNT_PROJECT": str(project), "CUDA_VISIBLE_DEVICES": ""}
-    ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    monkeypatch.setenv("CELLCOUNT_PROJECT", str(project))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    few = replace(PROFILES["smoke"], train_images=2, val_images=1, test_images=1)
+    monkeypatch.setitem(PROFILES._entries, "smoke", few)
+    monkeypatch.setattr(gpu, "Training", partial(Training, arch="small-unet"))
+    for module in (gpu, benchmarks.training):
+        monkeypatch.setattr(module, "choose_device", lambda: torch.device("cpu"))
+        monkeypatch.setattr(module, "build", lambda name, **of: build("small-unet", **of))
+    monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(out), "--grid", "quick"])
+    gpu.main()
+    ended = capsys.readouterr()
     figures = json.loads((out / "figures.json").read_text())
-    assert list(figures) == list(gpu.STEPS), ended.stderr
-    assert [name for name in figures if "error" in figures[name]] == [], ended.stderr
-    assert f"{len(gpu.STEPS)} of {len(gpu.STEPS)} steps" in ended.stdout
+    assert list(figures) == list(gpu.STEPS), ended.err
+    assert [name for name in figures if "error" in figures[name]] == [], ended.err
+    assert f"{len(gpu.STEPS)} of {len(gpu.STEPS)} steps" in ended.out
     losses = [v for k, v in figures["agreement with the CPU"].items() if k.startswith("loss ")]
     assert all(map(math.isfinite, losses))
     assert len(losses) == 2  # bfloat16 beside the CPU's own float32
@@ -44,8 +54,8 @@ def test_everything_on_the_cpu(tmp_path):
         assert len([name for name in archive.getnames() if name.endswith("record.json")]) == 2
 
     before = (out / "figures.json").stat().st_mtime_ns
-    again = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert "==>" not in again.stdout
+    gpu.main()
+    assert "==>" not in capsys.readouterr().out
     assert (out / "figures.json").stat().st_mtime_ns == before
 
 

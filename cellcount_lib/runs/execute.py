@@ -1,4 +1,7 @@
-"""One run: a chapter executed by papermill, in a process of its own, with a record at the end."""
+"""One run: a chapter executed by papermill, in a process of its own, with a record at the end.
+
+This process waits for the kernel: it imports torch only where something went wrong before.
+"""
 
 import json
 import os
@@ -12,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from cellcount_lib.errors import DataError, InputError, unknown_name
-from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.machine import end_with
 from cellcount_lib.records import NOTEBOOK, RECORD, Record, now, read_record, write_record
-from cellcount_lib.runs.identity import code_of, identity_of
 
 OWNER = "CELLCOUNT_OWNER"  # number of the process that started the runs: with it, they end
 THREADS = "CELLCOUNT_THREADS"  # of one run
@@ -52,6 +53,8 @@ def execute(job: Job) -> Record:
             raise DataError(f"{job.chapter.name} ended without leaving {path}")
         return read_record(path)
     except Exception as error:
+        from cellcount_lib.runs.identity import identity_of
+
         record = Record(
             status="failed",
             reason=reason(error),
@@ -128,12 +131,21 @@ def _papermill(job: Job) -> None:
 
 def _drop_old_checkpoint(job: Job) -> None:
     """Remove the checkpoint of an interrupted run that other code began: it cannot be continued."""
-    mark, path = digest(code_of(job.parameters)), job.folder / "code.txt"
-    checkpoint = job.folder / "checkpoint.safetensors"
-    if checkpoint.exists() and (not path.exists() or path.read_text() != mark):
+    path = job.folder / "checkpoint.safetensors"
+    if not path.exists():
+        return
+    from safetensors import SafetensorError, safe_open
+
+    from cellcount_lib.runs.identity import code_of
+
+    try:
+        with safe_open(path, framework="np") as file:
+            began = json.loads(file.metadata()["about"])["settings"]["code"]
+    except (SafetensorError, KeyError, TypeError, ValueError):
+        return  # the training says what is wrong with it
+    if began != digest(code_of(job.parameters)):
         print(f"{job.folder.name}: the code has changed since it was interrupted; it begins anew")
-        checkpoint.unlink()
-    write_whole(path, mark)
+        path.unlink()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Two runs with the same parameters are the same run, whichever grid asks for them. A record is stale
 when the chapter, the data, or a definition that its run can reach (`fingerprint`) is no longer what
-made it.
+made it. Only the code of a run takes torch and all that imports it.
 """
 
 import json
@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellcount_lib.data.datasets import entries_of
 from cellcount_lib.fingerprint import Chosen, closure, digest, source_hash
-from cellcount_lib.methods.harmonise import steps
-from cellcount_lib.methods.score import Scoring
-from cellcount_lib.training.code import training_code
-from cellcount_lib.training.spec import Training
+
+if TYPE_CHECKING:
+    from cellcount_lib.methods.score import Scoring
 
 # Cells of a chapter with these tags do no work of the run.
 NO_WORK = {"parameters", "injected-parameters", "quiz", "given", "stub", "solution", "check"}
@@ -61,6 +60,10 @@ def code_of(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 @cache
 def _code(text: str) -> Mapping[str, str]:
+    from cellcount_lib.methods.score import Scoring
+    from cellcount_lib.training.code import training_code
+    from cellcount_lib.training.spec import Training
+
     parameters = json.loads(text)
     if "method" not in parameters:
         names = {field.name for field in fields(Training)}
@@ -68,11 +71,13 @@ def _code(text: str) -> Mapping[str, str]:
     return closure(("score",), chosen_by(Scoring(**parameters)))
 
 
-def chosen_by(asked: Scoring) -> Chosen:
+def chosen_by(asked: "Scoring") -> Chosen:
     """Return the names that a scoring asks for, by the kind of their registry.
 
     Which network a run has is not asked here: of models and formulations all count.
     """
+    from cellcount_lib.methods.harmonise import steps
+
     return entries_of(asked.dataset) | {
         "method": {asked.method},
         "protocol": {asked.protocol},

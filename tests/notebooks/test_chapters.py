@@ -3,8 +3,6 @@
 import ast
 import dataclasses
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -126,10 +124,8 @@ print(f"{failed} of {checks} stubs fail")
 
 
 @pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
-def test_solutions_pass_their_checks_and_stubs_do_not(path):
-    done = subprocess.run(
-        [sys.executable, "-c", EXERCISES, str(path)], capture_output=True, text=True, cwd=ROOT
-    )
+def test_solutions_pass_their_checks_and_stubs_do_not(path, nursery):
+    done = nursery.run(EXERCISES, path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "3 of 3 stubs fail"
 

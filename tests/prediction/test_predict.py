@@ -153,19 +153,19 @@ def test_everything_once(pictures, model_file, tmp_path):
 def test_a_second_run_computes_only_what_changed(pictures, model_file, tmp_path):
     folder, _ = pictures
     out = tmp_path / "out"
-    first = run_command(folder, "--model", model_file, "--out", out)
+    first = cellcount("predict", folder, "--model", model_file, "--out", out)
     assert first.returncode == 0, first.stderr
     before = tree(out)
     stamps = {p: p.stat().st_mtime_ns for p in (out / "labels").iterdir()}
-    second = run_command(folder, "--model", model_file, "--out", out)
+    second = cellcount("predict", folder, "--model", model_file, "--out", out)
     assert "(6 were done before)" in second.stdout
     assert tree(out) == before
     assert {p: p.stat().st_mtime_ns for p in (out / "labels").iterdir()} == stamps
     shutil.copy(folder / "e.png", folder / "a.png")
-    third = run_command(folder, "--model", model_file, "--out", out)
+    third = cellcount("predict", folder, "--model", model_file, "--out", out)
     assert "(5 were done before)" in third.stdout
     assert "6 pictures, 12 cells" in third.stdout
-    other = run_command(folder, "--model", model_file, "--out", out, "--threshold", "0.6")
+    other = cellcount("predict", folder, "--model", model_file, "--out", out, "--threshold", "0.6")
     assert "done before" not in other.stdout
 
 
@@ -176,7 +176,7 @@ def test_killed_and_run_again_it_ends_the_same(model_file, tmp_path):
         image, _ = draw(np.random.default_rng(index), size=(150, 170), number=4, radius=14)
         write_png(folder / f"{index:02d}.png", image)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run_command(folder, "--model", model_file, "--out", whole)
+    cellcount("predict", folder, "--model", model_file, "--out", whole)
     for at_least in (1, 12, 25):
         process = subprocess.Popen(
             command(folder, "--model", model_file, "--out", cut),
@@ -191,7 +191,7 @@ def test_killed_and_run_again_it_ends_the_same(model_file, tmp_path):
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    ended = run_command(folder, "--model", model_file, "--out", cut)
+    ended = cellcount("predict", folder, "--model", model_file, "--out", cut)
     assert ended.returncode == 0, ended.stderr
     assert "done before" in ended.stdout
     left = {name: data for name, data in tree(cut).items() if not name.endswith(".part")}

@@ -9,21 +9,30 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+import torch
 
 from benchmarks.quick_project import GRID, make_project
 from cellcount_lib.data.folder import write_simulated
 from cellcount_lib.errors import InputError
+from cellcount_lib.fingerprint import digest
 from cellcount_lib.machine import cores
 from cellcount_lib.records import read_record, write_record
 from cellcount_lib.runs.execute import Job, check_parameters, execute, reason, take_threads
 from cellcount_lib.runs.grid import load_grid
+from cellcount_lib.runs.status import chapter_of
+from cellcount_lib.training.checkpoint import write_checkpoint
+from cellcount_lib.training.code import training_code
+from cellcount_lib.training.spec import Training
 from tests.command import cellcount
 
 ROOT = Path(__file__).resolve().parents[2]
 # what a shell, Python, Snakemake, papermill or YAML could take for something else than a name
 ODD = "ü {0} {x} %s $(touch made) `touch made` $HOME 'a' \"b\" \\ ; touch made; # [c] * ~\n!"
+
+ONE_ROW = GRID[: GRID.index("  - label: two")]
 
 
 @pytest.fixture
@@ -45,23 +54,28 @@ class Place:
     def __init__(self, project, runs):
         self.project, self.runs = project, runs
 
+    def arguments(self, name, *options):
+        return [name, "quick", "--profile", "smoke", "--runs-dir", str(self.runs), *options]
+
     def command(self, name, *options):
-        command = [sys.executable, "-m", "cellcount_lib", name, "quick", "--profile", "smoke"]
-        return [*command, "--runs-dir", str(self.runs), *options]
+        return [sys.executable, "-m", "cellcount_lib", *self.arguments(name, *options)]
 
     def environment(self, **more):
         return os.environ | {"CELLCOUNT_PROJECT": str(self.project), "PYTHONPATH": str(ROOT)} | more
 
     def run(self, name, *options, **more):
-        return self._run(self.command(name, *options), **more)
+        """Give a command to this process; what it starts has processes of its own."""
+        return self.run_plain(*self.arguments(name, *options), **more)
 
-    def run_plain(self, name, *options, **more):
+    def run_plain(self, *arguments, **more):
         """Run a command that is given no grid."""
-        return self._run([sys.executable, "-m", "cellcount_lib", name, *options], **more)
+        with patch.dict(os.environ, self.environment(**more)):
+            return cellcount(*arguments)
 
-    def _run(self, command, **more):
+    def run_apart(self, name, *options, **more):
+        """Give a command to a process of its own."""
         return subprocess.run(
-            command,
+            self.command(name, *options),
             env=self.environment(**more),
             capture_output=True,
             text=True,
@@ -101,12 +115,12 @@ def wait_until(condition, seconds=60):
     return False
 
 
-def test_everything_once_then_nothing(odd_place, tmp_path, monkeypatch):
+def test_everything_once_then_nothing(odd_place, tmp_path):
     place = odd_place
     dry = place.run("run", "--dry-run")
     assert "4 of 4 to run" in dry.stdout
     assert not place.runs.exists()
-    first = place.run("run", "--jobs", str(cores()), OMP_NUM_THREADS="")
+    first = place.run_apart("run", "--jobs", str(cores()), OMP_NUM_THREADS="")
     assert first.returncode == 0, first.stderr
     assert "4 runs: 4 done, 0 kept, 0 stale, 0 failed, 0 missing" in first.stdout
     assert set(place.executions().values()) == {1}
@@ -128,10 +142,8 @@ def test_everything_once_then_nothing(odd_place, tmp_path, monkeypatch):
     again = place.run("status", "--all")
     assert again.stdout.count("(completed)") == 3
     assert again.stdout.count("(collapsed)") == 1
-    monkeypatch.setenv("CELLCOUNT_PROJECT", str(place.project))
     out = place.runs / ODD
-    named = ["quick", "--profile", "smoke", "--runs-dir", place.runs, "--out", out]
-    assert cellcount("tables", *named).returncode == 0
+    assert place.run("tables", "--out", str(out)).returncode == 0
     assert (out / "smoke" / "quick.md").exists()
     assert not [*tmp_path.rglob("made"), *ROOT.glob("made")], "a name was executed"
 
@@ -143,11 +155,11 @@ def test_a_run_on_a_cluster_uses_the_cores_it_was_given(monkeypatch):
 
 
 def test_a_failed_run_stops_no_other_is_recorded_and_tried_again(place):
-    grid = GRID + "  - label: three\n    set: {arch: fcn}\n"
+    grid = ONE_ROW + "  - label: three\n    set: {arch: fcn}\n"
     (place.project / "experiments" / "quick.yaml").write_text(grid)
     ended = place.run("run", "--seeds", "0", "--jobs", "2")
     assert ended.returncode == 1
-    assert "3 runs: 2 done, 0 kept, 0 stale, 1 failed, 0 missing" in ended.stdout
+    assert "2 runs: 1 done, 0 kept, 0 stale, 1 failed, 0 missing" in ended.stdout
     assert "ValueError: this one fails" in ended.stderr
     (folder,) = (place.runs / "smoke").glob("simulated-fcn-*")
     record = read_record(folder / "record.json")
@@ -157,23 +169,24 @@ def test_a_failed_run_stops_no_other_is_recorded_and_tried_again(place):
     chapter.write_text(chapter.read_text().replace("fcn", "nothing"))
     mended = place.run("run", "--seeds", "0")
     assert mended.returncode == 0, mended.stderr
-    assert sorted(place.executions().values()) == [1, 1, 1], "the others are stale, and wait"
+    assert sorted(place.executions().values()) == [1, 1], "the other is stale, and waits"
     assert read_record(folder / "record.json").status == "completed"
 
 
 def test_stale_runs_say_why_and_wait_for_refresh(place):
-    place.run("run", "--seeds", "0", OMP_NUM_THREADS="")
+    (place.project / "experiments" / "quick.yaml").write_text(ONE_ROW)
+    place.run("run", OMP_NUM_THREADS="")
     assert place.threads() == [str(cores())] * 2, "one run at a time has all cores"
     chapter = place.project / "chapters" / "03_one_experiment.ipynb"
     chapter.write_text(chapter.read_text().replace("- (i + seed) % 3", "- (i + seed) % 2"))
-    state = place.run("status", "--seeds", "0")
+    state = place.run("status")
     assert state.stdout.count("stale") == 3
     assert "changed since: the chapter" in state.stdout
-    same = place.run("run", "--seeds", "0")
+    same = place.run("run")
     assert "2 runs are stale; --refresh runs them again" in same.stdout
     assert same.returncode == 0
     assert set(place.executions().values()) == {1}
-    fresh = place.run("run", "--seeds", "0", "--refresh", OMP_NUM_THREADS="5")
+    fresh = place.run("run", "--refresh", OMP_NUM_THREADS="5")
     assert "2 runs: 2 done, 0 kept, 0 stale" in fresh.stdout, fresh.stderr
     assert set(place.executions().values()) == {2}
     assert place.threads() == ["5", "5"], "as many as the reader asks for"
@@ -225,6 +238,30 @@ def test_a_record_left_from_before_is_not_the_runs(place, monkeypatch):
     )
     write_record(job.folder, replace(failed, status="completed", reason=""))
     assert execute(job).status == "failed"
+
+
+def test_a_checkpoint_that_other_code_began_is_dropped_and_no_other(place, monkeypatch):
+    monkeypatch.setenv("CELLCOUNT_PROJECT", str(place.project))
+    monkeypatch.setattr("cellcount_lib.runs.execute._papermill", lambda job: None)
+    run = load_grid("quick", profile="smoke").runs[-1]
+    job = Job(chapter_of(run), run.parameters, place.runs / "x", {})
+    checkpoint = job.folder / "checkpoint.safetensors"
+    code = training_code(Training(**run.parameters))  # what `training.prepare` puts into it
+    for began, stays in ((code, True), (code | {"Dice": "0"}, False)):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        about = {"settings": {"code": digest(began)}}
+        write_checkpoint(checkpoint, {"weight": torch.ones(2)}, about)
+        execute(job)
+        assert checkpoint.exists() == stays
+    checkpoint.write_text("cut short")
+    execute(job)
+    assert checkpoint.exists(), "the training says so"
+
+
+def test_waiting_for_a_kernel_takes_no_torch():
+    code = "import sys, cellcount_lib.runs.execute; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_parameters_that_a_chapter_lacks_are_refused(place, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 
 from cellcount_lib.training.run import train
 from tests.discs import write_dataset
-from tests.training.small import Nursery, training
+from tests.training.small import training
 
 
 @pytest.fixture(scope="session")
@@ -17,11 +17,3 @@ def done(discs, tmp_path_factory):
     out = tmp_path_factory.mktemp("done")
     asked = training(discs, steps=30)
     return asked, out, train(asked, out, show=False, jobs=1)
-
-
-@pytest.fixture(scope="session")
-def nursery(tmp_path_factory):
-    """A process that has imported everything and lets others begin from there."""
-    made = Nursery(tmp_path_factory.mktemp("nursery"))
-    yield made
-    made.close()

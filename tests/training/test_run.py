@@ -29,7 +29,8 @@ from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
 from tests.discs import write_dataset
-from tests.training.small import COMMAND, KILLED, ROOT, SMALL, training, weights
+from tests.nursery import COMMAND, ROOT
+from tests.training.small import KILLED, SMALL, training, weights
 
 # --- what is left --------------------------------------------------------------------------------
 
