@@ -22,9 +22,11 @@ PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -na
 RESULTS := $(shell find results -type f | sort)
 # the scale of the chapters that train: smoke, laptop, gpu, paper
 PROFILE ?= laptop
+# the rooms of the library that `make mutants` changes
+ROOMS ?= postprocess losses scoring
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test test-fast lint bench install report numbers model clean
+.PHONY: help book chapters pdf test test-fast mutants lint bench install report numbers model clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -93,6 +95,9 @@ PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 test-fast: .make/lint ## lint and the unit tests of what changed since the last commit (a minute or two)
 	$(STEP) "Tests of what changed" -- $(BIN)/python tools/changed.py -- $(PYTEST)
+
+mutants: .make/installed ## change ROOMS in 200 places, one at a time: do the tests notice? (an hour)
+	@env OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutants $(ROOMS) --sample 200
 
 results/calibration.csv: $(SIMULATOR) | .make/installed
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results

@@ -1,0 +1,100 @@
+"""tools/mutants.py on a module of two functions, whose mutants are written down here."""
+
+import subprocess
+
+import pytest
+
+from tools import mutants as tool
+
+RULE = """\
+class Rule:
+    name: "int | 7" = "a > b"
+
+def older(age: int, than: int = 18, *, half: float = 0.5) -> bool:
+    return age > than and age not in (99,)
+
+def down(n):
+    while n > 0:
+        n -= 1
+    return -n
+"""
+TEST = """\
+from cellcount_lib.scoring.rule import down, older
+
+def test_rule():
+    assert older(19) and not older(17) and not older(99)
+    assert down(3) == 0
+"""
+FILE = "cellcount_lib/scoring/rule.py"
+CHANGED = [  # the line as it becomes
+    "def older(age: int, than: int = 19, *, half: float = 0.5) -> bool:",
+    "def older(age: int, than: int = 18, *, half: float = 0.625) -> bool:",
+    "return age >= than and age not in (99,)",
+    "return age > than or age not in (99,)",
+    "return age > than and age  in (99,)",
+    "return age > than and age not in (100,)",
+    "while n >= 0:",
+    "while n > 1:",
+    "n += 1",
+    "n -= 2",
+    "return n",
+]
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    root = tmp_path / "checkout"
+    files = {FILE: RULE, "tests/scoring/test_rule.py": TEST, "pyproject.toml": ""}
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    monkeypatch.setattr(tool, "LEAST", 3.0)
+    monkeypatch.setattr(tool, "LIMIT", 0.0)
+    monkeypatch.setattr(tool, "warm", lambda: None)
+    return root
+
+
+def test_operators_signs_and_constants_change_and_words_and_types_do_not(checkout):
+    made = tool.mutants(FILE, checkout)
+    assert [mutant.lines[1] for mutant in made] == CHANGED
+    assert len({mutant.key for mutant in made}) == len(made)
+    assert made[2].diff().splitlines()[-4:-1] == [
+        " def older(age: int, than: int = 18, *, half: float = 0.5) -> bool:",
+        "-    return age > than and age not in (99,)",
+        "+    return age >= than and age not in (99,)",
+    ]
+
+
+def test_what_no_test_notices_survives_and_is_tried_again_when_asked(checkout, tmp_path, capfd):
+    made, out = tool.mutants(FILE, checkout), tmp_path / "out"
+    out.mkdir()
+    tried = tool.measure(made[:5], out, checkout)
+    assert tool.measure(made, out, checkout).ended | tried.ended == tool.Tried(tried.path).ended
+    assert len(tried.path.read_text().splitlines()) == len(made), "each once"
+    ended = {m.lines[1]: tool.Tried(tried.path).ended[m.key] for m in made}
+    survivors = {CHANGED[1], CHANGED[2], CHANGED[10]}
+    assert {line for line, how in ended.items() if how == "survived"} == survivors
+    assert ended["n += 1"] == "killed by the time"
+    assert (checkout / FILE).read_text() == RULE
+
+    where = checkout / tool.EQUIVALENT
+    where.parent.mkdir()
+    where.write_text(f"{FILE}\treturn -n\treturn n\t-0 is 0\n")
+    every = tool.Tried(tried.path).ended
+    row = "| 11 | 8 | 3 | 1 | 73% | 80% |"
+    assert tool.table(made, every, checkout).splitlines()[-2:] == [
+        f"| scoring {row}",
+        f"| all {row}",
+    ]
+
+    test = checkout / "tests" / "scoring" / "test_rule.py"
+    test.write_text(f"{TEST}    assert not older(18)\n")
+    again = tool.measure(made, out, checkout, again=True).ended
+    assert [m.lines[1] for m in made if again[m.key] == "survived"] == [CHANGED[1], CHANGED[10]]
+
+
+def test_tests_that_fail_without_a_mutant_are_said(checkout, tmp_path):
+    (checkout / FILE).write_text(RULE.replace("18", "30"))
+    with pytest.raises(SystemExit, match=r"rule\.py: its tests fail as it is; see .*tests\.log"):
+        tool.measure(tool.mutants(FILE, checkout)[:1], tmp_path, checkout)
