@@ -57,15 +57,13 @@ def check_labels(name: str, value: Any) -> NDArray[np.int32]:
 
 
 def check_heatmap(name: str, value: Any) -> NDArray[np.float32]:
-    """Return a float32 (H, W) heatmap of probabilities in [0, 1]: of several planes, the first."""
-    array = np.asarray(value)
-    finite = array.dtype.kind == "f" and np.isfinite(array).all()
-    array = _plane(name, array[0] if array.ndim == 3 and len(array) else array)
+    """Return a float32 (H, W) heatmap of probabilities in [0, 1]."""
+    array = _plane(name, value)
     if array.dtype.kind != "f":
         raise InputError(
             f"{name}: expected probabilities as floating point, found {_describe(array)}"
         )
-    if not finite:
+    if not np.isfinite(array).all():
         raise InputError(f"{name}: expected finite probabilities, found NaN or infinity")
     if array.min() < 0 or array.max() > 1:
         raise InputError(
@@ -73,6 +71,16 @@ def check_heatmap(name: str, value: Any) -> NDArray[np.float32]:
             f"{array.max():.4g}; apply the loss's activation to logits first"
         )
     return array.astype(np.float32, copy=False)
+
+
+def check_first_plane(name: str, value: Any) -> NDArray[np.float32]:
+    """Return a heatmap (H, W), or the first of several planes (C, H, W), which has to be one."""
+    array = np.asarray(value)
+    if array.ndim != 3 or len(array) == 0:
+        return check_heatmap(name, array)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{name}: expected finite planes beside it, found NaN or infinity")
+    return check_heatmap(name, array[0])
 
 
 def check_image(name: str, value: Any) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cellcount_lib.checks import (
+    check_first_plane,
     check_heatmap,
     check_image,
     check_labels,
@@ -21,6 +22,15 @@ from cellcount_lib.errors import CellcountError, InputError, unknown_name
 def test_planes_refuse_what_is_not_a_plane_of_numbers(check, value):
     with pytest.raises(InputError, match="thing"):
         check("thing", value)
+
+
+def test_the_first_of_several_planes_is_the_heatmap():
+    planes = np.stack([np.full((2, 3), 0.5), np.full((2, 3), -7.0)])
+    assert check_first_plane("x", planes).tolist() == [[0.5] * 3] * 2
+    assert check_first_plane("x", planes[0]).shape == (2, 3)
+    for wrong in (planes[::-1], planes * [[[1]], [[np.nan]]], planes[:0], planes[None]):
+        with pytest.raises(InputError, match="x: expected"):
+            check_first_plane("x", wrong)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

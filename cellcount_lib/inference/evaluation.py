@@ -37,6 +37,7 @@ def heatmaps(
     *,
     scale: float,
     asks: Formulation = MASK,
+    mirrored: bool = False,
     device: Any = None,
     precision: str = "auto",
     jobs: int | None = None,
@@ -46,7 +47,13 @@ def heatmaps(
     for sample in read_all(pictures, jobs=jobs):
         name = sample.meta["name"]
         logits = logit_map(
-            model, sample.image, scale=scale, device=device, precision=precision, asks=asks
+            model,
+            sample.image,
+            scale=scale,
+            device=device,
+            precision=precision,
+            asks=asks,
+            mirrored=mirrored,
         )
         height, width = sample.labels.shape
         kept[name] = Kept(encode(logits), (height, width))

@@ -9,6 +9,7 @@ Taught in: 07_out_of_distribution
 """
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -122,6 +123,7 @@ def logit_map(
     precision: str = "auto",
     memory_mb: float | None = None,
     asks: Formulation = MASK,
+    mirrored: bool = False,
 ) -> NDArray[np.float32]:
     """Return the logit of "cell" at the size at which the network sees the picture, `rounded`.
 
@@ -140,6 +142,8 @@ def logit_map(
         memory that is free.
     asks : Formulation
         What the network was asked to draw.
+    mirrored : bool
+        Average the answers for the picture and its three mirror images, each mirrored back (S4).
     """
     image = check_image("image", image)
     where = choose_device(device)
@@ -154,10 +158,15 @@ def logit_map(
     model = model.to(device=where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     try:
         with torch.inference_mode():
-            pixels = torch.tensor(seen, device=where).permute(2, 0, 1)[None]  # channels last
-            logits = _logits(model, pixels, dtype, budget, asks.planes)[0].cpu().numpy()
+            pixels = torch.tensor(np.ascontiguousarray(seen), device=where)
+            pixels = pixels.permute(2, 0, 1)[None]  # channels last
+            answers = []
+            for axes in ((), (-1,), (-2,), (-2, -1)) if mirrored else ((),):
+                answer = _logits(model, pixels.flip(axes), dtype, budget, asks.planes)[0]
+                answers.append(reduce(asks.mirrored, axes, answer.cpu().numpy()))
     finally:
         model.train(training)
+    logits = np.mean(answers, axis=0)
     return rounded(logits if asks.planes else logits[0])
 
 

@@ -7,7 +7,7 @@ Taught in: 06_threshold_and_ruler
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,8 @@ from cellcount_lib.checks import check_positive
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.inference.evaluation import ScaledProtocol
+from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
+from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.model_file import MODEL, load_model
 from cellcount_lib.machine import cores
@@ -163,6 +164,17 @@ def _again(task: Task) -> Answer:
     return rows.drop(columns="cutoff"), choice
 
 
+def _mirrored(task: Task) -> Answer:
+    """Ask the network of a run for every picture and its mirror images, and average (S4)."""
+    trained = load_model(task.of / MODEL)
+    info = trained.info
+    scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
+    asks = formulation(info.formulation)
+    look = partial(heatmaps, trained.model, scale=info.scale, asks=asks, mirrored=True)
+    choice, _ = scaled.choose_cutoff(*look(task.parts.val))
+    return scaled.score(*look(task.tested), choice.cutoff).drop(columns="cutoff"), choice
+
+
 def _apply(task: Task) -> Answer:
     from cellcount_lib.methods.apply import apply
 
@@ -196,6 +208,11 @@ METHODS: Registry[Method] = Registry(
             _log_blobs,
         ),
         "run": Method("the heatmaps that a run has kept, under this protocol", _again, True),
+        "mirrored": Method(
+            "the network of a run, its answers averaged over every picture's mirror images",
+            _mirrored,
+            True,
+        ),
         "apply": Method(
             "the network of a run on this dataset, unchanged but for the named harmonisation",
             _apply,
@@ -224,7 +241,8 @@ class Scoring:
         PROFILES[self.profile]
         if (self.run is not None) != of_a_run:
             raise InputError(
-                "run: expected the id of a run with the methods 'run' and 'apply', and only there"
+                "run: expected the id of a run with the methods 'run', 'mirrored' and 'apply', and "
+                "only there"
             )
         if steps(self.harmonise) and self.method != "apply":
             raise InputError("harmonise: only the method 'apply' changes pictures")

@@ -35,7 +35,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cellcount_lib.checks import check_heatmap, check_labels, check_positive, check_same_shape
+from cellcount_lib.checks import check_first_plane, check_labels, check_positive, check_same_shape
 from cellcount_lib.data.sample import components
 from cellcount_lib.errors import InputError
 from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
@@ -123,7 +123,7 @@ class Protocol:
         A formulation may need planes beside it: (C, H, W), the heatmap first. What comes out are
         `pred_objects`. Sizes follow the scale of the image against the original.
         """
-        first = check_heatmap("heatmap", heatmap)
+        first = check_first_plane("heatmap", heatmap)
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold: expected a number in [0, 1], found {threshold!r}")
         # NumPy would compare a float64 cutoff in another precision than a plain number

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cellcount_lib.checks import check_heatmap, check_labels, check_mask, check_same_shape
+from cellcount_lib.checks import check_first_plane, check_labels, check_mask, check_same_shape
 from cellcount_lib.errors import InputError
 from cellcount_lib.machine import in_processes
 from cellcount_lib.scoring.pixels import Confusion, pixel_scores
@@ -123,7 +123,7 @@ def sweep_pixels(
         pixels += [np.count_nonzero(~mask), np.count_nonzero(mask)]
         if heatmap is None:
             continue
-        heatmap = check_heatmap("heatmap", heatmap)
+        heatmap = check_first_plane("heatmap", heatmap)
         check_same_shape(["heatmap", "true_labels"], [heatmap, mask])
         for row, values in enumerate((heatmap[~mask], heatmap[mask])):
             below = np.searchsorted(edges, values, side="left")  # cutoffs that a pixel is above
@@ -162,7 +162,7 @@ def _score_image(
     rows = []
     for cutoff in cutoffs:
         pred = None if heatmap is None else protocol.segment(heatmap, cutoff, scale=scale)
-        mask = None if heatmap is None else check_heatmap("heatmap", heatmap) > cutoff
+        mask = None if heatmap is None else check_first_plane("heatmap", heatmap) > cutoff
         row = protocol.score(labels, pred, image=image, scale=scale, mask=mask)
         rows.append({"cutoff": cutoff, **row})
     return rows

@@ -355,3 +355,21 @@ def test_a_trained_model_of_planes_predicts_labels_and_a_plain_heatmap(name):
     found = predict(TrainedModel(model, info), np.zeros((40, 50, 3), np.uint8), threshold=0.9)
     assert found.heatmap.shape == found.labels.shape == (40, 50)
     assert found.labels.max() == 0
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("name", ["dice", "three-class-4", "stars", "flows"])
+def test_mirrored_answers_do_not_depend_on_the_side_a_picture_is_seen_from(name, axis):
+    asks = formulation(name)
+    model = build_model("small-unet", out_channels=asks.channels, seed=1)
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+
+    def turned(mirrored):
+        answer, other = (
+            logit_map(model, seen, precision="fp32", asks=asks, mirrored=mirrored)
+            for seen in (image, np.flip(image, axis))
+        )
+        return np.abs(asks.mirrored(answer, axis - 2) - other).max()
+
+    assert turned(mirrored=True) <= 1 / 256  # half a step of the 16 bits, either way
+    assert turned(mirrored=False) > 2 / 256

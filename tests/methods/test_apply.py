@@ -11,11 +11,14 @@ from cellcount_lib.data.datasets import load
 from cellcount_lib.data.images import read_image, write_png
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
+from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.methods.apply import apply
 from cellcount_lib.methods.harmonise import measure
 from cellcount_lib.methods.score import Scoring, score
+from cellcount_lib.scoring.cutoff import choose
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.scoring.sweeps import sweep
 from cellcount_lib.training.data import full_size
 from tests.discs import write_dataset
 
@@ -70,6 +73,28 @@ def test_at_home_a_network_scores_what_its_run_scored(home):
     rows, choice = apply(folder, parts, ScaledProtocol(protocol("recommended"), 0.45, 1))
     assert choice == result.choice
     pd.testing.assert_frame_equal(rows, result.images)
+
+
+def test_mirrored_a_network_is_asked_four_times_and_its_answers_averaged(home):
+    base, folder, result = home
+    name = f"folder:{base / 'discs'}"
+    found = score(Scoring("mirrored", name, "smoke", protocol_scale=0.45, run="one"), run=folder)
+    ruler, logits = protocol("recommended"), {"val": [], "test": []}
+    for part, answers in logits.items():
+        for sample in load(name, split=part):
+            total = 0
+            for axes in ((), (0,), (1,), (0, 1)):
+                image = np.flip(sample.image, axes)
+                answer = logit_map(result.model, image, precision="fp32")
+                total = total + np.flip(answer, axes)
+            answers.append((sample, 1 / (1 + np.exp(-total / 4))))
+    heat, labels = [h for _, h in logits["val"]], [s.labels for s, _ in logits["val"]]
+    curve = sweep(heat, labels, ruler, ruler.cutoffs, scale=0.45)
+    assert found.choice == choose(curve, "middle")
+    for sample, heatmap in logits["test"]:
+        row = ruler.score(sample.labels, ruler.segment(heatmap, found.cutoff, scale=0.45))
+        named = found.images.set_index("image").loc[sample.meta["name"]]
+        assert (named["tp"], named["n_pred"]) == (row["tp"], row["n_pred"])
 
 
 @pytest.fixture
