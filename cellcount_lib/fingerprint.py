@@ -63,7 +63,7 @@ def source_hash(source: str) -> str:
     >>> source_hash("x = 1") == source_hash("x = 2")
     False
     """
-    return _hash(ast.parse(source).body)
+    return _hash(_left(ast.parse(source).body))
 
 
 def closure(
@@ -118,13 +118,18 @@ class _Definition:
     entries: Mapping[str, ast.AST] = field(default_factory=dict)  # of a registry
 
     @cached_property
+    def left(self) -> list[ast.AST]:
+        """What decides something."""
+        return _left(self.nodes)
+
+    @cached_property
     def hash(self) -> str:
-        return _hash(self.nodes)
+        return _hash(self.left)
 
     @cached_property
     def names(self) -> frozenset[str]:
         """Names that are looked up outside of the definition."""
-        return frozenset(name for node in self.nodes for name in _free_names(node))
+        return frozenset(name for node in self.left for name in _free_names(node))
 
     @cached_property
     def imports(self) -> dict[str, Place]:
@@ -173,6 +178,11 @@ class _Module:
         return definitions
 
 
+@lru_cache(maxsize=None)
+def _parsed(name: str, text: str, package: str) -> _Module:
+    return _Module(name, ast.parse(text), package)
+
+
 class _Library:
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, folder.name
@@ -185,8 +195,7 @@ class _Library:
 
     def module(self, name: str) -> _Module:
         if name not in self._modules:
-            tree = ast.parse(self.files[name].read_text())
-            self._modules[name] = _Module(name, tree, self.name)
+            self._modules[name] = _parsed(name, self.files[name].read_text(), self.name)
         return self._modules[name]
 
     def only(self, name: str) -> Place:
@@ -305,9 +314,8 @@ def _subscripts(node: ast.AST, name: str) -> Iterator[str]:
             yield ""
 
 
-def _free_names(node: ast.AST) -> Iterator[str]:
+def _free_names(left: ast.AST) -> Iterator[str]:
     """Give the names that a definition looks up in its module, by Python's own rules of scope."""
-    left = _stripped(node) or ast.Pass()
     statement = left if isinstance(left, ast.stmt) else ast.Expr(left)  # type: ignore[arg-type]
     source = ast.unparse(ast.fix_missing_locations(statement))
     waiting = [symtable.symtable(source, "definition", "exec")]
@@ -320,9 +328,9 @@ def _free_names(node: ast.AST) -> Iterator[str]:
                 yield symbol.get_name()
 
 
-def _stripped(node: ast.AST) -> ast.AST | None:
-    """Return a copy of a syntax tree without what decides nothing, if anything is left of it."""
-    return _Stripper().visit(_copied(node))
+def _left(nodes: Iterable[ast.AST]) -> list[ast.AST]:
+    """Return copies of syntax trees without what decides nothing, where anything is left."""
+    return [left for node in nodes if (left := _Stripper().visit(_copied(node))) is not None]
 
 
 def _copied(node: Any) -> Any:
@@ -381,7 +389,6 @@ class _Stripper(ast.NodeTransformer):
         return self.generic_visit(ast.Assert(node.test, None))
 
 
-def _hash(nodes: Iterable[ast.AST]) -> str:
-    left = (_stripped(node) for node in nodes)
-    text = "\n".join(ast.dump(node) for node in left if node is not None)
+def _hash(left: Iterable[ast.AST]) -> str:
+    text = "\n".join(ast.dump(node) for node in left)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
