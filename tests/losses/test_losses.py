@@ -523,6 +523,13 @@ def test_fastai_learner_uses_activation_and_decoding():
     assert value == pytest.approx(loss(logits, target, weight).item(), rel=1e-5)
 
 
+def test_the_cell_among_three_classes_competes_with_the_other_two_together():
+    logits = torch.tensor([0.5, -1.0, 2.0]).reshape(1, 3, 1, 1)
+    share = math.exp(-1.0) / (math.exp(0.5) + math.exp(-1.0) + math.exp(2.0))
+    assert cell_logit(logits).shape == (1, 1, 1, 1)
+    assert cell_logit(logits).item() == pytest.approx(logit(share), abs=1e-6)
+
+
 # --- names and settings -------------------------------------------------------------------------
 
 
@@ -549,6 +556,37 @@ def test_variants_where_slides_and_code_differ():
     smoothed = build("dice-smooth-1")(LOGITS, TARGET).item()
     assert smoothed == pytest.approx(1 - (2 * TP + 1) / (2 + 1.6 + 1), abs=1e-5)
     assert (build("wbce-2021").cell_weight, build("wbce-2021").background_weight) == (1.5, 1)
+
+
+TERMS = {"bce": 0.3, "dice": 0.3, "focal": 0.4}
+SMOOTH = {"smooth": 1e-6, "over": "image"}
+UNLESS_SAID = {  # S1's table; gammas of 4/3 are R23's
+    "bce": {"cell_weight": 1.0, "background_weight": 1.0, "mean_over": "pixels"},
+    "dice": SMOOTH,
+    "focal": {"gamma": 2.0, "alpha": None},
+    "tversky": {"alpha": 0.7, "beta": 0.3, "smooth": 1e-6, "over": "batch"},
+    "focal-tversky": {"gamma": 2.0, "alpha": 0.7, "beta": 0.3, "smooth": 1e-6, "over": "batch"},
+    "combined": TERMS | {"cell_weight": 1.0, "gamma": 2.0} | SMOOTH,
+    "combinedft": TERMS | {"cell_weight": 1.0, "gamma": 4 / 3, "alpha": 0.7, "beta": 0.3} | SMOOTH,
+    "historical.two-class-dice": SMOOTH,
+    "historical.two-class-focal-tversky": {"gamma": 4 / 3},
+    "historical.combined": TERMS,
+    "historical.combinedft": TERMS,
+    "three-class": {"boundary_weight": 4.0},
+    "instances": {"beta": 1.0},
+}
+
+
+@pytest.mark.parametrize("formula", UNLESS_SAID)
+def test_what_a_formula_takes_unless_it_is_told_otherwise(formula):
+    known = inspect.signature(LOSSES[formula]).parameters
+    assert {name: of.default for name, of in known.items()} == UNLESS_SAID[formula]
+
+
+def test_outlines_of_every_width_weigh_four():
+    assert {str(PRESETS[f"three-class-{width}"]) for width in (2, 4, 6, 8)} == {
+        "('three-class', {'boundary_weight': 4.0})"
+    }
 
 
 def test_every_preset_names_a_formula_and_its_settings():
