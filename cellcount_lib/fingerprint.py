@@ -16,7 +16,7 @@ import json
 import symtable
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,7 @@ class _Module:
         return definitions
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(name: str, text: str, package: str) -> _Module:
     return _Module(name, ast.parse(text), package)
 
