@@ -33,7 +33,8 @@ from cellcount_lib.data.simulate import simulate
 from cellcount_lib.doctor import accelerators
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference.evaluation import ScaledProtocol
-from cellcount_lib.inference.model_file import MODEL, load_model
+from cellcount_lib.inference.info import MODEL
+from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.inference.predict import choose_device, heatmap
 from cellcount_lib.machine import REPORTED, processor, version
 from cellcount_lib.models import build

@@ -12,6 +12,11 @@ import typer
 from cellcount_lib.data.download_command import Root
 from cellcount_lib.errors import CellcountError, InputError
 
+TRAIN = ("fastai", "kneed", "kornia", "matplotlib", "safetensors", "seaborn", "torch")
+RUN = ("jsonschema", "nbclient", "nbformat", "papermill", "snakemake")
+EXTRAS = dict.fromkeys(TRAIN, "train") | dict.fromkeys(RUN, "run") | {"onnx": "export"}
+"""Packages that some commands need, and the extra of `pyproject.toml` that installs them."""
+
 app = typer.Typer(
     name="cellcount",
     help="Count cells in fluorescence microscopy by segmentation: the commands behind the book.",
@@ -80,6 +85,22 @@ def simulate_command(
     typer.echo(f"wrote {n} images to {out}; load them as folder:{out}")
 
 
+@app.command("export")
+def export_command(
+    model: Annotated[str, typer.Argument(help="A safetensors file, or the name of a model.")],
+    out: Annotated[Path, typer.Option(help="ONNX file to write.")] = Path("model.onnx"),
+) -> None:
+    """Write a trained model as ONNX, which `cellcount predict` and others run without torch."""
+    from cellcount_lib.inference.export import export_onnx
+    from cellcount_lib.inference.model_file import load_model
+
+    export_onnx(load_model(model), out)
+    typer.echo(
+        f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB; use it: cellcount predict "
+        f"PICTURES --model {out} --out DIR"
+    )
+
+
 @app.command()
 def exercises(
     chapters: Annotated[
@@ -123,9 +144,15 @@ register()
 
 
 def main() -> None:
-    """Run the command; a CellcountError becomes one sentence and exit code 1."""
+    """Run the command; an error that a person can act on becomes one sentence and exit code 1."""
     try:
         app(standalone_mode=True)
+    except ModuleNotFoundError as error:
+        if (package := (error.name or "").split(".")[0]) not in EXTRAS:
+            raise
+        install = f"pip install 'cellcount-book[{EXTRAS[package]}]'"
+        typer.echo(f"error: this needs {package}: {install}", err=True)
+        sys.exit(1)
     except CellcountError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)

@@ -25,7 +25,9 @@ class Job:
 JOBS = (
     Job("use the library and the simulator", "cellcount simulate", ("numpy", "skimage", "edt")),
     Job("download a dataset", "cellcount download", ("requests", "tqdm")),
-    Job("build networks and losses", "cellcount_lib.models", ("torch", "fastai", "kornia")),
+    Job("count cells", "cellcount predict", ("onnxruntime", "skimage", "edt")),
+    Job("train networks", "cellcount train", ("torch", "fastai", "kornia"), (), "train"),
+    Job("export networks", "cellcount export", ("onnx", "onnxscript", "torch"), (), "export"),
     Job(
         "run the benchmark",
         "cellcount run",

@@ -71,7 +71,7 @@ def test_set_up_cell_installs_the_project_only_where_it_is_missing(monkeypatch, 
     else:
         command, options = calls[0]
         assert command[:4] == [sys.executable, "-m", "pip", "install"]
-        assert command[-1] == PROJECT["name"]
+        assert command[-1] == f"{PROJECT['name']}[train]"
         assert options == {"check": True}
         assert "minute" in capsys.readouterr().out
 

@@ -15,7 +15,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "cellcount_lib"
 FLOORS = (
     (
         *("errors", "checks", "registry", "files", "progress", "seeds"),
-        *("machine", "fingerprint", "records", "plots"),
+        *("machine", "fingerprint", "modelconfig", "records", "plots"),
     ),
     ("data",),
     ("models", "losses", "postprocess"),

@@ -16,8 +16,10 @@ from cellcount_lib.data.datasets import load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import cell_width
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference.model_file import DEFAULT, SHIPPED, load_model, save_model
-from cellcount_lib.inference.predict import predict
+from cellcount_lib.inference.export import export_onnx
+from cellcount_lib.inference.info import DEFAULT, SHIPPED
+from cellcount_lib.inference.model_file import load_model, save_model
+from cellcount_lib.inference.network import predict
 from cellcount_lib.machine import processor, version
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
@@ -103,6 +105,7 @@ def main() -> None:
     trained = load_model(WORK / "model.safetensors")
     path = SHIPPED / f"{DEFAULT}.safetensors"
     save_model(path, trained.model, trained.info, half=True)
+    export_onnx(load_model(path), path.with_suffix(".onnx"))
     lines = [
         "| test pictures of | number | cells wide | F1 | precision | recall | MAE | mean count |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",

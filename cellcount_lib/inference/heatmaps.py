@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
+from PIL import Image
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
@@ -64,11 +63,18 @@ def enlarged(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.f
     """Enlarge a logit map bilinearly to `size` = (height, width) and make probabilities of it.
 
     Of several planes, (C, H, W), the first is the logit; the others keep their values.
+
+    Examples
+    --------
+    >>> (100 * enlarged(np.float32([[0, 2]]), (1, 4))).round().tolist()  # of 0, 0.5, 1.5 and 2
+    [[50.0, 62.0, 82.0, 88.0]]
     """
-    whole = torch.from_numpy(logits).reshape(1, -1, *logits.shape[-2:])
+    planes = np.array(logits[None] if logits.ndim == 2 else logits)
     if logits.shape[-2:] != tuple(size):
-        whole = F.interpolate(whole, size, mode="bilinear", align_corners=False)
-    planes: NDArray[np.float32] = torch.cat([whole[0, :1].sigmoid(), whole[0, 1:]]).numpy()
+        # between two pixels and beyond the outermost centres the same as torch's `interpolate`
+        whole = (Image.fromarray(p).resize(size[::-1], Image.Resampling.BILINEAR) for p in planes)
+        planes = np.stack([np.asarray(plane) for plane in whole])
+    planes[0] = 1 / (1 + np.exp(-planes[0]))
     return planes[0] if logits.ndim == 2 else planes
 
 

@@ -7,70 +7,48 @@ the cutoff that were chosen for it, and where it comes from.
 Taught in: 02_architectures, 07_out_of_distribution
 """
 
-import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cellcount_lib.checks import check_positive
-from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference.formulations import OF_LOSS, formulation
-from cellcount_lib.models import ModelConfig, SegmentationModel, from_config
-from cellcount_lib.scoring.protocols import Protocol, protocol
-
-FORMAT = "cellcount-model/1"
-SHIPPED = Path(__file__).parents[1] / "pretrained"
-DEFAULT = "c-resunet-simulated"
-MODEL = "model.safetensors"  # name of the file in the folder of a training
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What is known about a trained network."""
-
-    config: ModelConfig
-    protocol: str = "recommended"  # turns its heatmaps into objects
-    threshold: float = 0.5  # cutoff on the heatmap, chosen on validation pictures
-    scale: float = 1.0  # at 0.25, pictures are reduced four times before they enter
-    pixel_size_um: float | None = None  # of the original training pictures, if it is known
-    cell_px: float | None = None  # width of a typical training cell in the original pictures
-    protocol_scale: float = 1.0  # by which the protocol's sizes in pixels follow these cells
-    formulation: str = "mask"  # what the network was asked to draw, a name in `formulations`
-    # where it comes from: dataset, loss, recipe, profile, seed, scores, versions; JSON values
-    training: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        protocol(self.protocol)
-        if self.formulation not in ("mask", *OF_LOSS):
-            raise unknown_name("formulation", self.formulation, ("mask", *OF_LOSS))
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"threshold: expected a number in [0, 1], found {self.threshold!r}")
-        for name in ("scale", "pixel_size_um", "cell_px", "protocol_scale"):
-            if getattr(self, name) is not None:
-                check_positive(name, getattr(self, name))
-
-    def ruler(self, name: str | None = None) -> Protocol:
-        """Return a protocol (default: the model's) as this model's heatmaps need it."""
-        magnification = 1 / (self.scale * self.protocol_scale)
-        asks = formulation(self.formulation)
-        return asks.adapt(protocol(name or self.protocol), magnification=magnification)
+from cellcount_lib.inference.formulations import formulation
+from cellcount_lib.inference.info import DEFAULT, ModelInfo, shipped
+from cellcount_lib.inference.predict import logit_map
+from cellcount_lib.models import SegmentationModel, from_config
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A network in evaluation mode, and what is known about it."""
+    """A network in evaluation mode, what is known about it, and how torch is to run it."""
 
     model: SegmentationModel
     info: ModelInfo
+    device: str | None = None
+    precision: str = "auto"
+
+    def logit_map(
+        self, image: NDArray[np.uint8], *, scale: float, memory_mb: float | None = None
+    ) -> NDArray[np.float32]:
+        """Return logits as `predict.logit_map` does: this is a `network.Network`."""
+        return logit_map(
+            self.model,
+            image,
+            scale=scale,
+            device=self.device,
+            precision=self.precision,
+            memory_mb=memory_mb,
+            asks=formulation(self.info.formulation),
+        )
 
 
 def save_model(
@@ -90,35 +68,19 @@ def save_model(
         name: (t.half() if half and t.is_floating_point() else t)
         for name, t in model.state_dict().items()
     }
-    write_tensors(path, tensors, {"format": FORMAT, "info": json.dumps(dataclasses.asdict(info))})
+    write_tensors(path, tensors, info.header())
 
 
-def load_model(name: str | Path = DEFAULT) -> TrainedModel:
-    """Load a model file, or one that ships with the project by its name (`shipped`)."""
-    path = Path(name)
-    if str(name) in shipped():
-        path = SHIPPED / f"{name}.safetensors"
-    elif path.suffix != ".safetensors" and not path.exists():
-        raise unknown_name("model", str(name), [*shipped(), "FILE.safetensors"])
+def load_model(
+    name: str | Path = DEFAULT, *, device: str | None = None, precision: str = "auto"
+) -> TrainedModel:
+    """Load a safetensors file, or that of a model that ships with the project by its name."""
+    path = shipped(name, ".safetensors")
     tensors, about = read_tensors(path)
-    if about.get("format") != FORMAT:
-        raise DataError(
-            f"{path}: expected a model written by this project ({FORMAT}), "
-            f"found {about.get('format', 'safetensors without that mark')!r}"
-        )
-    try:
-        stored = json.loads(about["info"])
-        info = ModelInfo(**stored | {"config": ModelConfig(**stored["config"])})
-        model = from_config(info.config)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: its description cannot be used: {error}") from error
+    info = ModelInfo.of_header(about, path)
+    model = from_config(info.config)
     restore(model, tensors, path)
-    return TrainedModel(model.eval(), info)
-
-
-def shipped() -> list[str]:
-    """Return the names of the models that come with the project."""
-    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+    return TrainedModel(model.eval(), info, device, precision)
 
 
 def tensor_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:

@@ -21,7 +21,8 @@ from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import load_heatmaps
-from cellcount_lib.inference.model_file import MODEL, load_model
+from cellcount_lib.inference.info import MODEL
+from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
 from cellcount_lib.records import RECORD, read_record
 from cellcount_lib.scoring.cutoff import Choice

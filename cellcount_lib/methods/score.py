@@ -22,7 +22,8 @@ from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import load_heatmaps
-from cellcount_lib.inference.model_file import MODEL, load_model
+from cellcount_lib.inference.info import MODEL
+from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.machine import cores
 from cellcount_lib.methods.baselines import (
     QUANTILES,

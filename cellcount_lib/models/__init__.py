@@ -19,7 +19,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from cellcount_lib.models.base import BN_MOMENTUM, ModelConfig, SegmentationModel
+from cellcount_lib.modelconfig import BN_MOMENTUM, ModelConfig
+from cellcount_lib.models.base import SegmentationModel
 from cellcount_lib.models.fcn import FCN
 from cellcount_lib.models.resunet import ResUnet
 from cellcount_lib.models.unet import Unet

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from cellcount_lib.models.base import ModelConfig, SegmentationModel, conv, conv_relu, init_xavier
+from cellcount_lib.modelconfig import ModelConfig
+from cellcount_lib.models.base import SegmentationModel, conv, conv_relu, init_xavier
 
 
 class FCN(SegmentationModel):

@@ -3,15 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cellcount_lib.models.base import (
-    BN_EPS,
-    BN_MOMENTUM,
-    ModelConfig,
-    SegmentationModel,
-    conv,
-    init_keras,
-    up,
-)
+from cellcount_lib.modelconfig import BN_MOMENTUM, ModelConfig
+from cellcount_lib.models.base import BN_EPS, SegmentationModel, conv, init_keras, up
 from cellcount_lib.models.elu import ELU
 
 

@@ -3,14 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cellcount_lib.models.base import (
-    ModelConfig,
-    SegmentationModel,
-    conv,
-    conv_relu,
-    init_keras,
-    up,
-)
+from cellcount_lib.modelconfig import ModelConfig
+from cellcount_lib.models.base import SegmentationModel, conv, conv_relu, init_keras, up
 
 
 class Unet(SegmentationModel):

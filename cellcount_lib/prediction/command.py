@@ -37,8 +37,12 @@ def predict_command(
     protocol: Annotated[str | None, typer.Option(help="Protocol (default: the model's).")] = None,
     geojson: Annotated[bool, typer.Option("--geojson", help="Outlines for QuPath.")] = False,
     rois: Annotated[bool, typer.Option("--rois", help="Outlines for ImageJ (ROI zip).")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ...")] = None,
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... (needs torch).")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16 or fp16; default: fp32 (others need torch).")
+    ] = "auto",
 ) -> None:
     """Count the cells of your own pictures: PNG, JPEG, TIFF; 8 to 32 bit; stacks; channels.
 
@@ -50,8 +54,8 @@ def predict_command(
     from tqdm import tqdm
 
     from cellcount_lib.checks import check_positive
-    from cellcount_lib.inference.model_file import load_model, tensor_digest
-    from cellcount_lib.inference.predict import choose_device, choose_precision
+    from cellcount_lib.machine import cores
+    from cellcount_lib.prediction.models import open_model
     from cellcount_lib.prediction.reading import parse_channels
     from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
     from cellcount_lib.progress import watched
@@ -63,12 +67,11 @@ def predict_command(
     if protocol is not None:
         named(protocol)
     chosen = parse_channels(channels)
-    where = choose_device(device)
-    choose_precision(where, precision)
     pictures = find_pictures(paths, out=out)
-    trained = load_model(model)
+    jobs = min(cores(), len(pictures))
+    opened = open_model(model, device=device, precision=precision, at_once=jobs)
     counting = Counting(
-        model=f"{Path(model).name} {tensor_digest(trained.model.state_dict())[:12]}",
+        model=opened.name,
         channels=chosen,
         pixel_size_um=pixel_size,
         cell_px=cell_size,
@@ -80,10 +83,10 @@ def predict_command(
     with tqdm(total=len(pictures), unit="file", disable=not watched()) as bar:
         total = predict_files(
             pictures,
-            trained,
+            opened.apply,
             counting,
             out,
-            device=str(where),
+            jobs=jobs,
             each=lambda text: bar.write(f"skipped: {text}", file=sys.stderr),
             advance=bar.update,  # type: ignore[arg-type]
         )

@@ -14,7 +14,7 @@ from skimage.segmentation import find_boundaries
 
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
-from cellcount_lib.inference.predict import Prediction
+from cellcount_lib.inference.network import Prediction
 from cellcount_lib.plots import FOUND, brighten
 from cellcount_lib.prediction.outlines import geojson, roi_zip
 from cellcount_lib.prediction.reading import Plane

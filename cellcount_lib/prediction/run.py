@@ -4,6 +4,7 @@ The last result of every picture is a small JSON file. It holds the row of ``cou
 from which content and choices it came. A picture whose JSON file still fits is not counted again.
 """
 
+import collections
 import csv
 import dataclasses
 import glob
@@ -11,8 +12,8 @@ import io
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,7 @@ from cellcount_lib.data.decode import EXTENSIONS
 from cellcount_lib.data.finding import is_image
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
 from cellcount_lib.files import sha256_of, write_whole
-from cellcount_lib.inference.model_file import TrainedModel
-from cellcount_lib.inference.predict import magnified, predict
+from cellcount_lib.prediction.models import Counter
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
 from cellcount_lib.prediction.reading import pixel_size, read_planes
 
@@ -115,12 +115,12 @@ def _keys(paths: Sequence[Path]) -> list[str]:
     keys = [forms(path)[0] for path in paths]
     for level in range(1, 4):
         # Names that differ only in case are one file on some systems.
-        often = Counter(key.lower() for key in keys)
+        often = collections.Counter(key.lower() for key in keys)
         keys = [
             forms(p)[level] if often[key.lower()] > 1 else key
             for p, key in zip(paths, keys, strict=True)
         ]
-    seen: Counter[str] = Counter()
+    seen: collections.Counter[str] = collections.Counter()
     for place, key in enumerate(keys):  # names that differ only in case
         seen[key.lower()] += 1
         if seen[key.lower()] > 1:
@@ -144,45 +144,49 @@ class Totals:
 
 def predict_files(
     pictures: Sequence[Picture],
-    trained: TrainedModel,
+    count: Counter,
     counting: Counting,
     out: Path,
     *,
-    device: str | None = None,
+    jobs: int = 1,
     each: Callable[[str], None] = lambda text: None,
     advance: Callable[[], None] = lambda: None,
 ) -> Totals:
     """Count every file, write the results to `out`, and the tables over all of them.
 
-    `each` is called with the reason for every file that failed, `advance` after every file.
+    `jobs` files are worked on at once, by threads. `each` is called with the reason for every file
+    that failed, `advance` after every file.
     """
-    records: list[dict[str, Any]] = []
-    before = 0
-    written = time.monotonic()
-    for picture in pictures:
+
+    def work(picture: Picture) -> tuple[dict[str, Any], bool]:
+        """Return the record of a file, and whether it was known before."""
         kept = out / "state" / f"{picture.key}.json"
         try:
             mark = _mark(picture.path, counting)
-            record = _known(kept, mark)
-            if record is None:
-                record = {
-                    "mark": mark,
-                    "planes": list(_count(picture, trained, counting, out, device)),
-                }
-                write_whole(kept, json.dumps(record))
-            else:
-                before += len(record["planes"])
+            if record := _known(kept, mark):
+                return record, True
+            record = {"mark": mark, "planes": list(_count(picture, count, counting, out))}
+            write_whole(kept, json.dumps(record))
+            return record, False
         except WriteError:
             raise  # the next picture could not be written either
         except (CellcountError, MemoryError) as error:
-            reason = str(error) or "not enough memory"
-            record = {"planes": [_failed(picture, reason)]}
-            each(reason)
-        records.append(record)
-        advance()
-        if time.monotonic() - written > EVERY:
-            _write_tables(out, records)
-            written = time.monotonic()
+            return {"planes": [_failed(picture, str(error) or "not enough memory")]}, False
+
+    records: list[dict[str, Any]] = []
+    before = 0
+    written = time.monotonic()
+    with ThreadPoolExecutor(jobs) as pool:
+        for record, known in pool.map(work, pictures):
+            records.append(record)
+            before += len(record["planes"]) if known else 0
+            for plane in record["planes"]:
+                if plane["row"]["status"] == "failed":
+                    each(plane["row"]["error"])
+            advance()
+            if time.monotonic() - written > EVERY:
+                _write_tables(out, records)
+                written = time.monotonic()
     _write_tables(out, records)
     rows = [plane["row"] for record in records for plane in record["planes"]]
     failed = sum(row["status"] == "failed" for row in rows)
@@ -209,7 +213,7 @@ def _known(kept: Path, mark: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _count(
-    picture: Picture, trained: TrainedModel, counting: Counting, out: Path, device: str | None
+    picture: Picture, count: Counter, counting: Counting, out: Path
 ) -> Iterator[dict[str, Any]]:
     stated = pixel_size(picture.path)
     size, origin = counting.pixel_size_um, "option"
@@ -217,28 +221,24 @@ def _count(
         size, origin = stated, "file" if stated is not None else "unknown, assumed as in training"
     for plane in read_planes(picture.path, counting.channels):
         key = picture.key if plane.number == 0 else f"{picture.key}_{plane.number:04d}"
-        prediction = predict(
-            trained,
+        prediction = count(
             plane.image,
             pixel_size_um=size,
             cell_px=counting.cell_px,
             threshold=counting.threshold,
             protocol=counting.protocol,
-            device=device,
-            precision=counting.precision,
         )
         measured = measure(plane, prediction, size)
         write_outputs(
             out, key, plane, prediction.labels, pixel_size_um=size, formats=counting.formats
         )
-        ratio = magnified(trained.info, pixel_size_um=size, cell_px=counting.cell_px)
         row = {
             "image": f"{picture.path}#{plane.number}" if plane.number else str(picture.path),
             "plane": plane.number or "",
             **measured.summary,
             "pixel_size_um": "" if size is None else round(size, 6),
             "pixel_size_from": origin,
-            "magnified": round(ratio, 4),
+            "magnified": round(prediction.magnified, 4),
             "intensity": plane.rule,
             "threshold": prediction.threshold,
             "protocol": prediction.protocol,

@@ -13,7 +13,8 @@ import torch
 from cellcount_lib import losses
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.formulations import formulation
-from cellcount_lib.inference.model_file import MODEL, load_model, restore
+from cellcount_lib.inference.info import MODEL
+from cellcount_lib.inference.model_file import load_model, restore
 from cellcount_lib.inference.predict import choose_device, choose_precision
 from cellcount_lib.models import build
 from cellcount_lib.models.base import SegmentationModel

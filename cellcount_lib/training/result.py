@@ -20,7 +20,8 @@ from cellcount_lib.files import write_whole
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.inference.formulations import OF_LOSS, formulation
 from cellcount_lib.inference.heatmaps import Kept, save_heatmaps
-from cellcount_lib.inference.model_file import MODEL, ModelInfo, save_model
+from cellcount_lib.inference.info import MODEL, ModelInfo
+from cellcount_lib.inference.model_file import save_model
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.plots import history_figure
 from cellcount_lib.scoring.cutoff import Choice

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from cellcount_lib.data.datasets import load
 from cellcount_lib.data.shapes import RAYS, bell, outlines, rays
 from cellcount_lib.errors import InputError
-from cellcount_lib.inference import predict as inference
+from cellcount_lib.inference import tiles as cut
 from cellcount_lib.inference.evaluation import ScaledProtocol
 from cellcount_lib.inference.formulations import MASK, OF_LOSS, formulation
 from cellcount_lib.inference.heatmaps import (
@@ -21,8 +21,10 @@ from cellcount_lib.inference.heatmaps import (
     rounded,
     save_heatmaps,
 )
-from cellcount_lib.inference.model_file import ModelInfo, TrainedModel
-from cellcount_lib.inference.predict import logit_map, predict
+from cellcount_lib.inference.info import ModelInfo
+from cellcount_lib.inference.model_file import TrainedModel
+from cellcount_lib.inference.network import predict
+from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.losses import LOSSES, PRESETS, build, cell_logit
 from cellcount_lib.models import ModelConfig
 from cellcount_lib.models import build as build_model
@@ -333,7 +335,7 @@ def test_planes_are_kept_in_sixteen_bits_and_applied_in_tiles(name, monkeypatch,
     image = np.random.default_rng(0).integers(0, 256, (150, 210, 3)).astype(np.uint8)
     answer = logit_map(model, image, precision="fp32", asks=asks)
     assert answer.shape == (1 + asks.planes, 150, 210)
-    monkeypatch.setattr(inference, "SMALLEST_TILE", 96)
+    monkeypatch.setattr(cut, "SMALLEST_TILE", 96)
     tiled = logit_map(model, image, precision="fp32", asks=asks, memory_mb=0.001)
     assert np.abs(tiled - answer).max() <= 1 / 256
     with torch.no_grad():

@@ -15,7 +15,7 @@ from cellcount_lib.inference.heatmaps import (
     save_heatmaps,
 )
 from cellcount_lib.inference.model_file import load_model
-from cellcount_lib.inference.predict import predict
+from cellcount_lib.inference.network import predict
 from cellcount_lib.scoring.protocols import protocol
 
 
@@ -35,7 +35,7 @@ def test_enlarged_as_torch_does():
     found = Kept(code, (50, 77)).heatmap()
     logits = torch.tensor(decode(code))[None, None]
     expected = F.interpolate(logits, (50, 77), mode="bilinear").sigmoid()[0, 0].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # torch has places in float32
 
 
 def test_kept_and_read_in_order(tmp_path):
@@ -80,7 +80,7 @@ def test_nan_is_no_prediction():
 
 def test_what_is_kept_gives_the_objects_of_a_prediction_on_a_crowded_picture(tmp_path):
     """On this one, of 159 nuclei, heatmaps in steps of 0.05 gave other counts."""
-    trained = load_model()
+    trained = load_model(precision="fp32")
     crowded = load("simulated:nuclei-overcrowded", split="val")
     samples = [crowded[crowded.names.index(name)] for name in ("0114",)]
     kept, labels = heatmaps(trained.model, samples, scale=trained.info.scale, precision="fp32")
@@ -89,9 +89,7 @@ def test_what_is_kept_gives_the_objects_of_a_prediction_on_a_crowded_picture(tmp
         ruler = protocol(name)
         rows = ScaledProtocol(ruler).score(load_heatmaps(tmp_path / "h.npz"), labels, cutoff)
         for sample, row in zip(samples, rows.to_dict("records"), strict=True):
-            found = predict(
-                trained, sample.image, precision="fp32", protocol=name, threshold=cutoff
-            )
+            found = predict(trained, sample.image, protocol=name, threshold=cutoff)
             direct = ruler.score(sample.labels, found.labels, image=sample.meta["name"])
             assert {key: row[key] for key in direct} == direct
             assert row["tp"] > 10

@@ -7,13 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.inference.model_file import (
-    ModelInfo,
-    load_model,
-    save_model,
-    shipped,
-    tensor_digest,
-)
+from cellcount_lib.inference.info import ModelInfo, names
+from cellcount_lib.inference.model_file import load_model, save_model, tensor_digest
 from cellcount_lib.inference.predict import heatmap
 from cellcount_lib.models import MODELS, ModelConfig, build
 
@@ -149,6 +144,6 @@ def test_digest_sees_names_bytes_and_text():
 
 
 def test_every_shipped_model_loads():
-    assert "c-resunet-simulated" in shipped()
-    for name in shipped():
+    assert "c-resunet-simulated" in names()
+    for name in names():
         assert load_model(name).info.training["dataset"].startswith("simulated")

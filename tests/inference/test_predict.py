@@ -6,15 +6,12 @@ from torch.nn import functional as F
 
 from cellcount_lib.errors import InputError
 from cellcount_lib.inference import predict as inference
-from cellcount_lib.inference.model_file import ModelInfo, TrainedModel
-from cellcount_lib.inference.predict import (
-    choose_device,
-    choose_precision,
-    heatmap,
-    magnified,
-    predict,
-    tiles,
-)
+from cellcount_lib.inference import tiles as cut
+from cellcount_lib.inference.info import ModelInfo
+from cellcount_lib.inference.model_file import TrainedModel
+from cellcount_lib.inference.network import magnified, predict
+from cellcount_lib.inference.predict import choose_device, choose_precision, heatmap
+from cellcount_lib.inference.tiles import tiles
 from cellcount_lib.models import MODELS, ModelConfig, SegmentationModel, build
 from cellcount_lib.models.measure import receptive_field
 from tests.discs import draw
@@ -68,7 +65,7 @@ def test_heatmap_is_the_sigmoid_of_the_plain_forward_pass(name, size, unrounded)
 
 @pytest.mark.parametrize("name", MODELS)
 def test_tiles_equal_the_whole(name, picture, monkeypatch, unrounded):
-    monkeypatch.setattr(inference, "SMALLEST_TILE", 96)
+    monkeypatch.setattr(cut, "SMALLEST_TILE", 96)
     model = build(name, seed=1)
     whole = heatmap(model, picture, precision="fp32")
     passes = []

@@ -389,23 +389,3 @@ def test_torch_export_keeps_all_sizes_open(networks, name):
     for shape in [(2, 3, 40, 56), (1, 3, 33, 47), (3, 3, 64, 64)]:
         x = image(*shape)
         assert torch.allclose(program.module()(x), model(x), atol=1e-4)
-
-
-@every_model
-def test_onnx_keeps_all_sizes_open(networks, name, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    model, path = networks[name], tmp_path / "model.onnx"
-    program = torch.onnx.export(
-        model,
-        (image(2, 3, 40, 56),),
-        dynamo=True,
-        dynamic_shapes=any_size(),
-        verbose=False,
-    )
-    program.save(path)
-    session = onnxruntime.InferenceSession(path)
-    (inputs,) = session.get_inputs()
-    for shape in [(2, 3, 40, 56), (1, 3, 33, 47), (3, 3, 64, 64)]:
-        x = image(*shape)
-        (logits,) = session.run(None, {inputs.name: x.numpy()})
-        assert np.abs(logits - model(x).detach().numpy()).max() <= 1e-4

@@ -18,8 +18,11 @@ from PIL import Image
 
 from cellcount_lib.data.images import write_png
 from cellcount_lib.errors import InputError, WriteError
-from cellcount_lib.inference.model_file import ModelInfo, TrainedModel, load_model, save_model
+from cellcount_lib.inference.export import export_onnx
+from cellcount_lib.inference.info import DEFAULT, ModelInfo
+from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.models import build
+from cellcount_lib.prediction.models import open_model
 from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
 from tests.command import cellcount
 from tests.discs import draw
@@ -29,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory):
-    """A small Unet whose weights are set so that its logit is 40 (brightness - 0.4)."""
+    """A small Unet whose weights are set so that its logit is 40 (brightness - 0.4), as ONNX."""
     import torch
     from torch import nn
 
@@ -52,7 +55,8 @@ def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "bright.safetensors"
     info = ModelInfo(model.config, pixel_size_um=0.5, cell_px=28, training={"dataset": "by hand"})
     save_model(path, model, info)
-    return path
+    export_onnx(load_model(path), path.with_suffix(".onnx"))
+    return path.with_suffix(".onnx")
 
 
 @pytest.fixture
@@ -101,9 +105,7 @@ def test_everything_once(pictures, model_file, tmp_path):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     (folder / "notes.txt").write_text("not a picture")
     out = tmp_path / "out"
-    ended = run_command(
-        folder, "--model", model_file, "--out", out, "--geojson", "--rois", "--precision", "fp32"
-    )
+    ended = run_command(folder, "--model", model_file, "--out", out, "--geojson", "--rois")
     assert ended.returncode == 1, ended.stderr
     assert "skipped: " in ended.stderr
     assert "broken.png" in ended.stderr
@@ -251,13 +253,14 @@ def test_channels(model_file, tmp_path):
         (["nothing*.png"], "expected pictures .*found nothing of that name"),
         (["{empty}"], "a folder without any"),
         (["{a}", "--model", "no-such-model"], "unknown model 'no-such-model'"),
-        (["{a}", "--model", "{a}"], "expected a safetensors file"),
+        (["{a}", "--model", "{a}"], "expected an ONNX file"),
         (["{a}", "--channels", "x"], "--channels: expected"),
         (["{a}", "--pixel-size", "0"], "--pixel-size"),
         (["{a}", "--cell-size", "-3"], "--cell-size"),
         (["{a}", "--protocol", "clissa"], "did you mean 'clissa2023'"),
-        (["{a}", "--device", "cuda:77"], "cannot be used here"),
-        (["{a}", "--precision", "fp8"], "unknown precision"),
+        (["{a}", "--device", "cpu"], "need the safetensors file"),
+        (["{a}", "--model", DEFAULT, "--device", "cuda:77"], "cannot be used here"),
+        (["{a}", "--model", DEFAULT, "--precision", "fp8"], "unknown precision"),
         (["{a}", "--out", "{a}/x"], "could not be written"),
     ],
 )
@@ -317,23 +320,21 @@ def test_a_file_never_has_the_name_of_another_files_page(tmp_path):
 
 def test_a_result_that_cannot_be_written_ends_the_run(pictures, model_file, tmp_path, monkeypatch):
     folder, _ = pictures
-    trained = load_model(model_file)
+    count = open_model(str(model_file)).apply
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels").write_text("a file where a folder should be")
     with pytest.raises(WriteError, match="could not be written"):
-        predict_files(
-            find_pictures([str(folder)]), trained, Counting("m"), tmp_path / "out", device="cpu"
-        )
+        predict_files(find_pictures([str(folder)]), count, Counting("m"), tmp_path / "out")
 
 
 def test_a_damaged_state_file_is_computed_again(pictures, model_file, tmp_path):
     folder, _ = pictures
-    trained, out = load_model(model_file), tmp_path / "out"
+    count, out = open_model(str(model_file)).apply, tmp_path / "out"
     sources = find_pictures([str(folder / "a.png")])
-    assert predict_files(sources, trained, Counting("m"), out).before == 0
-    assert predict_files(sources, trained, Counting("m"), out).before == 1
+    assert predict_files(sources, count, Counting("m"), out).before == 0
+    assert predict_files(sources, count, Counting("m"), out).before == 1
     (out / "state" / "a.json").write_text('{"mark"')
-    assert predict_files(sources, trained, Counting("m"), out).before == 0
+    assert predict_files(sources, count, Counting("m"), out).before == 0
 
 
 def test_more_objects_than_sixteen_bits_hold():
@@ -346,14 +347,43 @@ def test_more_objects_than_sixteen_bits_hold():
 
 
 def test_the_model_made_by_hand_is_what_it_says(model_file):
-    from cellcount_lib.inference.predict import heatmap
-
-    trained = load_model(model_file)
-    assert isinstance(trained, TrainedModel)
     grey = np.arange(256, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)
-    found = heatmap(trained.model, grey, precision="fp32")
+    found = open_model(str(model_file)).apply(grey).heatmap
     edge = np.flatnonzero(found[8] > 0.5)[0]
     assert 90 < edge < 115  # 0.4 of 255 is 102
+
+
+@pytest.mark.parametrize("options", [[], ["--device", "cpu", "--precision", "fp32"]])
+def test_without_torch(pictures, model_file, tmp_path, options):
+    """Where neither it nor what belongs to a training is installed, ONNX Runtime counts."""
+    absent = ("torch", "torchvision", "fastai", "kornia", "safetensors", "matplotlib", "seaborn")
+    code = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {absent}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from cellcount_lib.cli import main
+main()
+"""
+    folder, _ = pictures
+    model = model_file if not options else model_file.with_suffix(".safetensors")
+    given = [sys.executable, "-c", code, "predict", folder, "--model", model]
+    ended = subprocess.run(
+        [*map(str, given), "--out", str(tmp_path / "out"), *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if options:
+        assert ended.returncode == 1
+        assert ended.stderr == "error: this needs torch: pip install 'cellcount-book[train]'\n"
+    else:
+        assert ended.returncode == 0, ended.stderr
+        assert "6 pictures, 15 cells" in ended.stdout
 
 
 def test_globs_in_vain():

@@ -11,7 +11,8 @@ import torch
 
 from cellcount_lib import losses
 from cellcount_lib.errors import DataError
-from cellcount_lib.inference.model_file import ModelInfo, save_model
+from cellcount_lib.inference.info import ModelInfo
+from cellcount_lib.inference.model_file import save_model
 from cellcount_lib.models import build
 from cellcount_lib.training.checkpoint import (
     read_checkpoint,

@@ -18,7 +18,8 @@ from cellcount_lib.data.datasets import load
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.evaluation import ScaledProtocol
 from cellcount_lib.inference.heatmaps import load_heatmaps
-from cellcount_lib.inference.model_file import ModelInfo, load_model, save_model
+from cellcount_lib.inference.info import ModelInfo
+from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.inference.predict import heatmap
 from cellcount_lib.models import build
 from cellcount_lib.scoring.pooling import pooled
