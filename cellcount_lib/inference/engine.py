@@ -32,7 +32,7 @@ class OnnxNetwork:
         self, image: NDArray[np.uint8], *, scale: float, memory_mb: float | None = None
     ) -> NDArray[np.float32]:
         """Return logits at `scale` times the size of a picture, uint8 (H, W, 3)."""
-        pixels = seen(image, scale).transpose(2, 0, 1)[None]
+        pixels = seen(image, scale, self.info.stretch).transpose(2, 0, 1)[None]
 
         def forward(y: slice, x: slice) -> NDArray[np.float32]:
             given = {"pixels": np.ascontiguousarray(pixels[..., y, x])}

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
-from cellcount_lib.inference.formulations import MASK, Formulation
 from cellcount_lib.inference.heatmaps import Kept, encode
 from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.machine import cores
@@ -35,26 +34,17 @@ def heatmaps(
     model: SegmentationModel,
     pictures: Sequence[Sample],
     *,
-    scale: float,
-    asks: Formulation = MASK,
-    mirrored: bool = False,
-    device: Any = None,
-    precision: str = "auto",
     jobs: int | None = None,
+    **how: Any,
 ) -> tuple[dict[str, Kept], dict[str, NDArray[np.int32]]]:
-    """Apply a network to pictures at full size; return heatmaps and true labels by their names."""
+    """Apply a network to pictures at full size; return heatmaps and true labels by their names.
+
+    `how` are options of `predict.logit_map`.
+    """
     kept, labels = {}, {}
     for sample in read_all(pictures, jobs=jobs):
         name = sample.meta["name"]
-        logits = logit_map(
-            model,
-            sample.image,
-            scale=scale,
-            device=device,
-            precision=precision,
-            asks=asks,
-            mirrored=mirrored,
-        )
+        logits = logit_map(model, sample.image, **how)
         height, width = sample.labels.shape
         kept[name] = Kept(encode(logits), (height, width))
         labels[name] = sample.labels

@@ -33,6 +33,7 @@ class ModelInfo:
     pixel_size_um: float | None = None  # of the original training pictures, if it is known
     cell_px: float | None = None  # width of a typical training cell in the original pictures
     protocol_scale: float = 1.0  # by which the protocol's sizes in pixels follow these cells
+    stretch: bool = False  # intensities are `stretched`, in training as now
     formulation: str = "mask"  # what the network was asked to draw, a name in `formulations`
     # where it comes from: dataset, loss, recipe, profile, seed, scores, versions; JSON values
     training: Mapping[str, Any] = field(default_factory=dict)

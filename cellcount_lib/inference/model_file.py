@@ -47,6 +47,7 @@ class TrainedModel:
             device=self.device,
             precision=self.precision,
             memory_mb=memory_mb,
+            stretch=self.info.stretch,
             asks=formulation(self.info.formulation),
         )
 

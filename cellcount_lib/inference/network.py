@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellcount_lib.checks import check_image, check_positive
 from cellcount_lib.data.scaling import resize_image
+from cellcount_lib.data.stretch import stretched
 from cellcount_lib.errors import InputError
 from cellcount_lib.inference.heatmaps import enlarged
 from cellcount_lib.inference.info import ModelInfo
@@ -89,11 +90,12 @@ def magnified(
     return 1.0
 
 
-def seen(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Return a picture as the network sees it, round(H scale) rows of it."""
+def seen(image: NDArray[np.uint8], scale: float, stretch: bool) -> NDArray[np.uint8]:
+    """Return a picture as the network sees it: round(H scale) rows of it, maybe `stretched`."""
     image = check_image("image", image)
     size = tuple(max(1, round(n * check_positive("scale", scale))) for n in image.shape[:2])
-    return image if scale == 1.0 else resize_image(image, (size[0], size[1]))
+    image = image if scale == 1.0 else resize_image(image, (size[0], size[1]))
+    return stretched(image) if stretch else image
 
 
 def budget(memory_mb: float | None, free: float | None = None) -> float:

@@ -101,6 +101,7 @@ def logit_map(
     device: str | torch.device | None = None,
     precision: str = "auto",
     memory_mb: float | None = None,
+    stretch: bool = False,
     asks: Formulation = MASK,
     mirrored: bool = False,
 ) -> NDArray[np.float32]:
@@ -119,12 +120,14 @@ def logit_map(
     memory_mb : float, optional
         What a forward pass may need; above it the picture is cut into tiles. Default: half of the
         memory that is free.
+    stretch : bool
+        Whether its intensities are `stretched` first, as in training.
     asks : Formulation
         What the network was asked to draw.
     mirrored : bool
         Average the answers for the picture and its three mirror images, each mirrored back (S4).
     """
-    shown = seen(image, scale)
+    shown = seen(image, scale, stretch)
     where = choose_device(device)
     dtype = choose_precision(where, precision)
     free = float(torch.cuda.mem_get_info(where)[0]) if where.type == "cuda" else None

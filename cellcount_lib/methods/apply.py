@@ -51,7 +51,13 @@ def apply(
     change = Harmonisation(tuple(names), Look(**home["look"]), away)
     scale = round(trained.info.scale * change.magnification, 3)
     choice = Choice(**home["choice"])
-    look = partial(heatmaps, trained.model, scale=scale, asks=formulation(trained.info.formulation))
+    look = partial(
+        heatmaps,
+        trained.model,
+        scale=scale,
+        stretch=trained.info.stretch,
+        asks=formulation(trained.info.formulation),
+    )
     if "cutoff" in names:
         choice, _ = scaled.choose_cutoff(*look(Harmonised(parts.val, change)))
     kept, labels = look(Harmonised(parts.test, change))

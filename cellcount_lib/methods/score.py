@@ -171,7 +171,14 @@ def _mirrored(task: Task) -> Answer:
     info = trained.info
     scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
     asks = formulation(info.formulation)
-    look = partial(heatmaps, trained.model, scale=info.scale, asks=asks, mirrored=True)
+    look = partial(
+        heatmaps,
+        trained.model,
+        scale=info.scale,
+        stretch=info.stretch,
+        asks=asks,
+        mirrored=True,
+    )
     choice, _ = scaled.choose_cutoff(*look(task.parts.val))
     return scaled.score(*look(task.tested), choice.cutoff).drop(columns="cutoff"), choice
 

@@ -31,6 +31,9 @@ def train_command(
     grey: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of crops shown without colour.")
     ] = None,
+    stretch: Annotated[
+        bool, typer.Option("--stretch", help="Stretch the intensities of every picture.")
+    ] = False,
     init: Annotated[
         str | None, typer.Option(help="Start from this model: a file, or the name of one.")
     ] = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample, cell_width
+from cellcount_lib.data.stretch import stretched
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.scoring.protocols import CELL_PX
@@ -100,9 +101,16 @@ def read_data(training: Training, *, root: Path | None = None, jobs: int | None 
         jobs=jobs,
     )
     size = training.scale or PROFILES[training.profile].scale(parts.cell_px)
+
+    def read(part: Dataset) -> list[Sample]:
+        samples = read_all(replace(part, scale=size), jobs=jobs)
+        if not training.stretch:
+            return list(samples)
+        return [replace(sample, image=stretched(sample.image)) for sample in samples]
+
     return Data(
-        train=list(read_all(replace(parts.train, scale=size), jobs=jobs)),
-        valid=list(read_all(replace(parts.val, scale=size), jobs=jobs)),
+        train=read(parts.train),
+        valid=read(parts.val),
         val_set=parts.val,
         test_set=parts.test,
         scale=size,

@@ -133,6 +133,7 @@ def identity(
         "recipe": dataclasses.asdict(recipe),
         "profile": dataclasses.asdict(profile),
         "oversample_artifacts": training.oversample_artifacts,
+        "stretch": training.stretch,
         "init": training.init,
         "seed": training.seed,
         "scale": data.scale,

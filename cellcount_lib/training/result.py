@@ -65,6 +65,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         heatmaps,
         learn.model.eval(),
         scale=data.scale,
+        stretch=training.stretch,
         asks=asks,
         device=next(learn.model.parameters()).device,
         precision=training.precision,
@@ -90,6 +91,7 @@ def evaluate(ready: Prepared, data: Data, *, jobs: int | None = None) -> Result:
         pixel_size_um=data.pixel_size_um,
         cell_px=data.cell_px,
         protocol_scale=data.protocol_scale,
+        stretch=training.stretch,
         formulation=ready.recipe.loss if ready.recipe.loss in OF_LOSS else "mask",
         training=ready.identity | {"status": status, "reason": reason, "lr_used": ready.lr},
     )

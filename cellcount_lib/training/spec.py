@@ -31,6 +31,7 @@ class Training:
     # AO of S3: the crops with the most artifacts are drawn as often as the recipe's `copies` say
     oversample_artifacts: bool = False
     grey: float | None = None  # share of the crops that are shown without colour
+    stretch: bool = False  # pictures are `stretched`, now and whenever the model is used
     init: str | None = None  # start from the weights of this model file instead of fresh ones
     seed: int = 0
     scale: float | None = None  # at which the network sees pictures

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from cellcount_lib.data.stretch import stretched
 from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.inference import tiles as cut
 from cellcount_lib.inference.engine import load_onnx
@@ -59,7 +60,17 @@ def test_logits_and_description_are_those_of_torch(both):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected.numpy(), atol=2e-5, rtol=1e-4)
         pair = [one.logit_map(image, scale=0.7) for one in (trained, network)]
+        assert pair[0].std() > 0.01 or size == (1, 1)
         np.testing.assert_allclose(*pair, atol=1 / 256)  # the step of what is kept
+
+
+def test_a_model_says_whether_pictures_are_stretched(both):
+    dim = np.random.default_rng(0).integers(5, 60, (64, 80, 3)).astype(np.uint8)
+    for one in both[:2]:
+        asked = replace(one, info=replace(one.info, stretch=True))
+        expected = one.logit_map(stretched(dim), scale=1)
+        np.testing.assert_array_equal(asked.logit_map(dim, scale=1), expected)
+        assert (expected != one.logit_map(dim, scale=1)).any()
 
 
 def test_several_pictures_at_once_enter_the_graph(both):

@@ -102,7 +102,7 @@ def seen(monkeypatch):
     """What networks were given and what they answered: images, scale, heatmaps, labels."""
     calls = []
 
-    def watched(model, pictures, *, scale, asks):
+    def watched(model, pictures, *, scale, stretch, asks):
         kept, labels = heatmaps(model, pictures, scale=scale, asks=asks)
         calls.append(([s.image for s in pictures], scale, kept, labels))
         return kept, labels

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from cellcount_lib.data.datasets import load
+from cellcount_lib.data.stretch import stretched
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.evaluation import ScaledProtocol
-from cellcount_lib.inference.heatmaps import load_heatmaps
+from cellcount_lib.inference.heatmaps import encode, load_heatmaps
 from cellcount_lib.inference.info import ModelInfo
 from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.inference.predict import heatmap
@@ -26,6 +27,7 @@ from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
 from cellcount_lib.training import spec
 from cellcount_lib.training.command import describe
+from cellcount_lib.training.data import read_data
 from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
@@ -52,6 +54,23 @@ def test_discs_are_learned_and_scored_on_full_pictures(done, discs):
             row[c] for c in ("tp", "fp", "fn")
         ]
     assert result.scores == pooled(result.images, mpe=ruler.mpe)
+
+
+def test_stretched_in_training_as_in_evaluation(discs, tmp_path):
+    """A picture of half the brightness is the same to a network that stretches."""
+    asked = training(discs, stretch=True, steps=8)
+    pictures = read_data(asked).train, read_data(training(discs)).train
+    for one, plain in zip(*pictures, strict=True):
+        np.testing.assert_array_equal(one.image, stretched(plain.image))
+    result = train(asked, tmp_path, show=False, jobs=1)
+    assert result.info.stretch
+    trained = load_model(tmp_path / "model.safetensors", precision="fp32")
+    (sample,) = load(f"folder:{discs}", split="test")[:1]
+    logits = trained.logit_map(sample.image, scale=1.0)
+    kept = result.heatmaps["test"][sample.meta["name"]]
+    np.testing.assert_array_equal(encode(logits), kept.code)
+    half = trained.logit_map(sample.image // 2, scale=1.0)
+    assert np.abs(half - logits).mean() < 0.2
 
 
 @pytest.mark.parametrize("loss", ["boundary-bell", "stars", "flows"])
