@@ -95,3 +95,25 @@ def predict_command(
     if total.failed:
         typer.echo(f"{total.failed} files could not be read; see column 'error'", err=True)
         raise typer.Exit(1)
+
+
+def calibrate_command(
+    counts: Annotated[Path, typer.Argument(help="counts.csv of `cellcount predict`.")],
+    truth: Annotated[
+        Path, typer.Argument(help="CSV with columns image and count, counted by a person.")
+    ],
+    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("intervals.csv"),
+    level: Annotated[
+        float, typer.Option(help="How often an interval is to hold the true count.")
+    ] = 0.9,
+) -> None:
+    """Put an interval around every count, learned from pictures that a person has counted."""
+    from cellcount_lib.files import write_whole
+    from cellcount_lib.prediction.intervals import calibrated
+
+    table, number, allowed = calibrated(counts, truth, level=level)
+    write_whole(out, table.to_csv(index=False, lineterminator="\n"))
+    typer.echo(
+        f"intervals at {level:.0%} from {number} pictures: count -+ {allowed:.2f} sqrt(count + 1); "
+        f"{out}"
+    )
