@@ -94,6 +94,22 @@ def test_what_no_test_notices_survives_and_is_tried_again_when_asked(checkout, t
     assert [m.lines[1] for m in made if again[m.key] == "survived"] == [CHANGED[1], CHANGED[10]]
 
 
+def test_a_sample_stays_when_another_file_changes(checkout):
+    made = tool.mutants(FILE, checkout)
+    drawn = tool.sampled(made, 4, seed=1)
+    assert len(drawn) == 4
+    assert drawn == [m for m in made if m in drawn] != tool.sampled(made, 4, seed=2)
+    assert set(tool.sampled(made[3:], 4, seed=1)) >= {*drawn} & {*made[3:]}
+
+
+def test_tests_of_a_module_come_before_others_of_its_room(checkout):
+    for name, text in {"runs/test_grid": "", "runs/test_kept": "cellcount_lib.scoring"}.items():
+        (checkout / "tests" / f"{name}.py").parent.mkdir(exist_ok=True)
+        (checkout / "tests" / f"{name}.py").write_text(text)
+    own = ["tests/scoring/test_rule.py", FILE]
+    assert tool.watching(FILE, checkout) == (own, ["tests/runs/test_kept.py"])
+
+
 def test_tests_that_fail_without_a_mutant_are_said(checkout, tmp_path):
     (checkout / FILE).write_text(RULE.replace("18", "30"))
     with pytest.raises(SystemExit, match=r"rule\.py: its tests fail as it is; see .*tests\.log"):

@@ -3,8 +3,8 @@
     python -m tools.mutants postprocess losses --sample 200 --seed 0
 
 A mutant is a copy of a module in which one operator, comparison, sign, boolean word or constant is
-another one. The tests of the module run against it in a copy of the checkout, then those of what
-imports it (`tools/changed.py`); the working tree stays as it is. A mutant that they do not notice
+another one. The tests of the module run against it in a copy of the checkout (`tools/changed.py`),
+then those that import its room; the working tree stays as it is. A mutant that they do not notice
 survives: it is printed, and either shows a test that is missing or changes nothing that a caller
 could see. Those of the second kind stand in tools/equivalent_mutants.tsv, each with its reason.
 
@@ -18,7 +18,6 @@ import difflib
 import hashlib
 import io
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from tools.changed import LIBRARY, ROOT, belonging_to, chosen
+from tools.changed import LIBRARY, ROOT, SLOW, belonging_to
 
 EQUIVALENT = "tools/equivalent_mutants.tsv"
 OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
@@ -156,6 +155,24 @@ def code(node: ast.AST) -> Iterator[ast.AST]:
                 yield from code(child)
 
 
+def watching(file: str, root: Path = ROOT) -> tuple[list[str], list[str]]:
+    """Return the tests of a module, and those of others that import its room; not the slow ones."""
+    own, room = belonging_to(file, root), ".".join(Path(file).parts[:2])
+    others = []
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        name = path.relative_to(root).as_posix()
+        if not name.startswith((*SLOW, *own)) and room in path.read_text():
+            others.append(name)
+    return own, others
+
+
+def sampled(every: list[Mutant], number: int, seed: int) -> list[Mutant]:
+    """Draw mutants so that a change of one file changes the choice among the others little."""
+    turn = {m.key: hashlib.sha256(f"{seed} {m.key}".encode()).hexdigest() for m in every}
+    drawn = set(sorted(turn.values())[:number])
+    return [m for m in every if turn[m.key] in drawn]
+
+
 def copied(root: Path, copy: Path) -> None:
     """Bring a copy of the checkout up to date, without what git ignores."""
     listed = subprocess.run(
@@ -268,9 +285,7 @@ def measure(asked: list[Mutant], out: Path, root: Path = ROOT, *, again: bool = 
     log, limits = out / "tests.log", dict[tuple[str, ...], float]()
     for number, mutant in enumerate(left, 1):
         path, ended = copy / mutant.file, "survived"
-        own = belonging_to(mutant.file, root)
-        others = [test for test in chosen([mutant.file], root) if test not in own]
-        for tests in filter(None, (own, others)):
+        for tests in filter(None, watching(mutant.file, root)):
             if ended != "survived":
                 break
             if (files := tuple(tests)) not in limits:
@@ -308,9 +323,8 @@ def main() -> None:
     if not files:
         parser.error(f"no module in {', '.join(arguments.places)}")
     asked = [mutant for file in files for mutant in mutants(file)]
-    if arguments.sample is not None and arguments.sample < len(asked):
-        picked = random.Random(arguments.seed).sample(range(len(asked)), arguments.sample)
-        asked = [asked[n] for n in sorted(picked)]
+    if arguments.sample is not None:
+        asked = sampled(asked, arguments.sample, arguments.seed)
     arguments.out.mkdir(parents=True, exist_ok=True)
     tried, known = measure(asked, arguments.out, again=arguments.again), equivalent()
     for mutant in asked:
