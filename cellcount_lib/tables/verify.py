@@ -118,19 +118,15 @@ def _close(a: Any, b: Any) -> bool:
 
 
 def _keys(there: str, made: str) -> Iterator[str]:
-    old, new = json.loads(there), json.loads(made)
-    for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
-            yield from _values(key, old.get(key), new.get(key))
+    return _values(json.loads(there), json.loads(made))
 
 
-def _values(key: str, old: Any, new: Any) -> Iterator[str]:
+def _values(old: Any, new: Any, *names: str) -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in dict.fromkeys([*old, *new]):
-            if old.get(name) != new.get(name):
-                yield from _values(f"{key}: {name}", old.get(name), new.get(name))
-    else:
-        yield f"{key}: it is {old!r}, expected {new!r} from the grid and the rows"
+            yield from _values(old.get(name), new.get(name), *names, name)
+    elif old != new:
+        yield f"{': '.join(names)}: it is {old!r}, expected {new!r} from the grid and the rows"
 
 
 def _lines(there: str, made: str) -> Iterator[str]:
