@@ -26,6 +26,8 @@ from cellcount_lib.data.simulator.fields import (
 EDGE = 0.14
 # The bright middle of a soma falls off with the square of the distance, faster than its skirt.
 CORE = 4.0
+# Light that the optics spread around a cell, in its middle and relative to `peak`.
+GLOW = 0.08
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,10 @@ def draw_body(rng: Generator, centre: tuple[float, float], area: float, look: Ce
     smooth = 0.5 * shape + 0.8 * core
     smooth *= 0.85 + 0.22 * smooth_field(rng, shape.shape, radius * 0.6)
     smooth *= 1 + (0.06 + 0.16 * look.dotted) * smooth_field(rng, shape.shape, 4.0)
-    glow = 0.05 * np.exp(-0.35 * distance)
-    # the window ends where the glow would still be visible: let it fade to nothing there
-    ramp = np.linspace(-1, 1, side, dtype=np.float32)
-    fade = np.clip(3.0 * (1 - np.hypot(ramp[:, None], ramp[None, :])), 0, 1)
+    # the glow follows the cell, and is zero with a slope of zero where the window ends
+    ramp = np.linspace(-1, 1, side, dtype=np.float32) ** 2
+    within = np.clip(1 - ramp[:, None] - ramp[None, :], 0, 1)
+    glow = np.float32(GLOW) * np.exp(-0.5 * distance) * within**2
     if look.hole:
         offset = rng.normal(0, 0.15 * radius, 2)
         yy, xx = np.mgrid[:side, :side] - side // 2
@@ -93,8 +95,8 @@ def draw_body(rng: Generator, centre: tuple[float, float], area: float, look: Ce
     inside = distance < 1
     level = smooth[inside].mean() / max(puncta[inside].mean(), 1e-6)
     puncta *= min(level, 3.0)
-    light = (1 - 0.6 * look.dotted) * smooth + 0.6 * look.dotted * puncta + glow
-    light = np.maximum(light, 0) * fade * np.float32(look.peak)
+    light = (1 - 0.6 * look.dotted) * smooth + 0.6 * look.dotted * puncta
+    light = (np.maximum(light, 0) * (1 - (1 - within) ** 2) + glow) * np.float32(look.peak)
     return Body(row, column, light, shape, _processes(rng, centre, radius, look))
 
 
@@ -104,7 +106,7 @@ def _processes(
     strokes = []
     for _ in range(look.processes):
         length = radius * rng.uniform(2.0, 7.0)
-        points = walk(rng, centre, rng.uniform(0, 2 * np.pi), length, wander=0.05)
+        points = walk(rng, centre, rng.uniform(0, 2 * np.pi), length, wander=0.09)
         along = np.arange(len(points)) / radius
         strength = look.peak * rng.uniform(0.12, 0.4) * np.exp(-along / rng.uniform(0.9, 2.4))
         strength *= np.exp(ndimage.gaussian_filter1d(rng.normal(0, 1.6, len(points)), 2.0))

@@ -43,6 +43,25 @@ def smooth_field(rng: Generator, shape: tuple[int, int], reach: float) -> Field:
     return upsample(grid * np.float32(2 * 1.5 * np.sqrt(np.pi)), shape)
 
 
+def texture(rng: Generator, shape: tuple[int, int], finest: float, octaves: int) -> Field:
+    """Add smooth fields of reach `finest`, twice that, and so on, each of an sd of about 1.
+
+    Among them lie few, bright lumps of every size: tissue is not a Gaussian field.
+    """
+    field = np.zeros((4, 4), np.float32)
+    for octave in reversed(range(octaves)):
+        # every octave is added on a grid of its own size: only the sum is stretched to the picture
+        step = finest / 2 * 2**octave
+        grid = (int(np.ceil(shape[0] / step)) + 4, int(np.ceil(shape[1] / step)) + 4)
+        noise = rng.standard_normal(grid, np.float32)
+        lumps = rng.integers(0, noise.size, noise.size // 300)
+        noise.ravel()[lumps] += rng.exponential(6.0, lumps.size)
+        noise -= noise.mean()
+        noise = ndimage.gaussian_filter(noise, 1.5)
+        field = upsample(field, grid) + noise * np.float32(2 * 1.5 * np.sqrt(np.pi))
+    return upsample(field, shape)
+
+
 @dataclass(frozen=True)
 class Patch:
     """A small field with its place in the picture: `values` belong at (row, column) and on."""
@@ -128,12 +147,16 @@ def walk(
 
 def stroke(points: NDArray[np.float64], strength: NDArray[np.float64], *, width: float) -> Patch:
     """Draw a curve of the given strength along its points; a straight one peaks at `strength`."""
+    step = max(int(width / 3), 1)  # a broad one is as smooth on a coarser grid
+    points, width = points / step, width / step
     margin = int(np.ceil(4 * width)) + 1
     low = np.floor(points.min(axis=0)).astype(int) - margin
     size = np.ceil(points.max(axis=0)).astype(int) + margin + 1 - low
     canvas = np.zeros(size, np.float32)
     where = np.rint(points).astype(int) - low
     np.add.at(canvas, (where[:, 0], where[:, 1]), strength.astype(np.float32))
-    # one point per pixel of length, spread over a line of Gaussian profile
-    values = ndimage.gaussian_filter(canvas, width) * np.float32(np.sqrt(2 * np.pi) * width)
-    return Patch(int(low[0]), int(low[1]), values)
+    # `step` points per node of length, spread over a line of Gaussian profile
+    values = ndimage.gaussian_filter(canvas, width) * np.float32(np.sqrt(2 * np.pi) * width / step)
+    if step > 1:
+        values = upsample(values, ((size[0] - 1) * step + 1, (size[1] - 1) * step + 1))
+    return Patch(int(low[0] * step), int(low[1] * step), values)

@@ -1,7 +1,7 @@
 """Simulated pictures in the manner of the yellow Fluorescent Neuronal Cells (S0, S3).
 
-A picture is drawn from back to front: tissue, filaments and stripes, marked cells and clumps, cells
-that nobody marked, artifacts. Then the camera turns light into 8-bit colour.
+A picture is drawn from back to front: tissue, vessels and stripes, marked cells and clumps, cells
+that nobody marked, filaments, artifacts. Then the camera turns light into 8-bit colour.
 """
 
 from typing import Any
@@ -23,6 +23,7 @@ from cellcount_lib.data.simulator.cells import (
 from cellcount_lib.data.simulator.fields import Field, Patch
 from cellcount_lib.data.simulator.population import Stratum, draw_area, stratum
 from cellcount_lib.data.simulator.scenery import (
+    Centre,
     Structures,
     background_level,
     camera,
@@ -30,6 +31,7 @@ from cellcount_lib.data.simulator.scenery import (
     draw_filaments,
     draw_small_artifact,
     draw_stripe,
+    draw_vessels,
     place_patch,
     tissue,
 )
@@ -37,6 +39,9 @@ from cellcount_lib.data.simulator.scenery import (
 FULL = 1200 * 1600
 # Share of marked cells without a semi-automatic label: our guess, no source counts them.
 MISSED = 0.05
+# Cells of a cluster, and the standard deviation of their distance from its middle in pixels.
+PER_CLUSTER = 7
+CLUSTER = (70, 150)
 
 
 def draw_fnc(
@@ -52,10 +57,11 @@ def draw_fnc(
     light = tissue(rng, size, level)
     structures: Structures = []
     busy = 2.0 if place.manual else 1.0
-    draw_filaments(rng, light, structures, int(rng.poisson(7 * busy * share + 0.5)))
+    draw_vessels(rng, light, structures, int(rng.poisson(6 * share)))
     if rng.random() < 0.07 * busy:
         draw_stripe(rng, light, structures)
-    labels, drawn = draw_cells(rng, light, structures, n_cells, place, share, level)
+    labels, drawn, cells = draw_cells(rng, light, structures, n_cells, place, share, level)
+    draw_filaments(rng, light, structures, int(rng.poisson(7 * busy * share + 0.5)), cells)
     for _ in range(rng.poisson(14 * share + 1)):
         draw_small_artifact(rng, light, structures)
     draw_big_artifact(rng, light, structures, place)
@@ -77,24 +83,28 @@ def draw_cells(
     place: Stratum,
     share: float,
     level: float,
-) -> tuple[NDArray[np.int32], int]:
+) -> tuple[NDArray[np.int32], int, list[Centre]]:
     """Draw `n_objects` marked objects (cells and clumps) and the cells that nobody marked.
 
-    Returns the labels, int32 (H, W), and the number of marked cells that were drawn: more than the
-    labels hold, because clumps hold several and the semi-automatic labels miss some.
+    Returns the labels, int32 (H, W), the number of marked cells that were drawn (more than the
+    labels hold, because clumps hold several and the semi-automatic labels miss some), and where
+    there is a cell or a clump.
     """
     size = light.shape
     labels = np.zeros(size, np.int32)
-    taken: list[tuple[float, float, float]] = []
+    taken: list[Centre] = []
     middle = rng.uniform(0.25, 0.75, 2) * size
-    spread = rng.uniform(0.16, 0.34) * max(size) * (1 + 0.3 * min(n_objects / 60, 1))
+    spread = rng.uniform(0.11, 0.24) * max(size) * (1 + 0.3 * min(n_objects / 60, 1))
     brightness = rng.normal(0, 0.3) + 0.18 * np.log(max(level, 1) / 7)
+    # cells cluster (a Thomas process): parents around the stained nucleus, cells around parents
+    parents = middle + rng.normal(0, spread, (2 + rng.poisson(n_objects / PER_CLUSTER), 2))
+    apart = rng.uniform(*CLUSTER)
     drawn = 0
     for _ in range(n_objects):
         area = max(60, draw_area(rng, place.size_score))
         several = _cells_in(rng, area, n_objects)
-        centre = _free_place(rng, size, taken, middle, spread, np.sqrt(area / np.pi))
-        peak = float(np.clip(rng.lognormal(5.22 + brightness, 0.45), 22, 700))
+        centre = _free_place(rng, size, taken, parents, apart, np.sqrt(area / np.pi))
+        peak = float(np.clip(rng.lognormal(5.28 + brightness, 0.45), 22, 700))
         bodies = _bodies(rng, centre, area, several, peak)
         drawn += _mark(rng, light, labels, structures, bodies, area, manual=place.manual)
     # cells that took up little tracer: like marked ones, but dim, and not marked by the experts
@@ -104,8 +114,8 @@ def draw_cells(
     for number in range(n_dim + n_missed):
         missed = number >= n_dim
         area = max(80, int(0.8 * draw_area(rng, place.size_score)))
-        centre = _free_place(rng, size, taken, middle, 1.5 * spread, np.sqrt(area / np.pi))
-        peak = rng.lognormal(*((4.2, 0.3) if missed else (2.97 + 0.6 * brightness, 0.55)))
+        centre = _free_place(rng, size, taken, parents, 2 * apart, np.sqrt(area / np.pi))
+        peak = rng.lognormal(*((4.2, 0.3) if missed else (2.82 + 0.6 * brightness, 0.55)))
         look = draw_look(rng, float(np.clip(peak, 5, 110 if missed else 75)))
         body = draw_body(rng, centre, area, look)
         for process in body.processes:
@@ -113,7 +123,7 @@ def draw_cells(
         patch = Patch(body.row, body.column, body.light)
         kind = "missed-cell" if missed else "non-marked-cell"
         place_patch(patch, light, structures, kind, core=body.shape > EDGE)
-    return labels, drawn + int(n_missed)
+    return labels, drawn + int(n_missed), taken
 
 
 def _cells_in(rng: Generator, area: int, n_objects: int) -> int:
@@ -177,20 +187,23 @@ def _mark(
 def _free_place(
     rng: Generator,
     size: tuple[int, int],
-    taken: list[tuple[float, float, float]],
-    middle: NDArray[np.float64],
-    spread: float,
+    taken: list[Centre],
+    parents: NDArray[np.float64],
+    apart: float,
     radius: float,
 ) -> tuple[float, float]:
-    """Find a centre near the stained nucleus of the brain, clear of what is there already."""
+    """Find a centre near one of the parents, or anywhere, clear of what is there already."""
     spot = rng.uniform(0, size)
     for attempt in range(60):
-        near = attempt < 45 and rng.random() < 0.75
-        spot = middle + rng.normal(0, spread, 2) if near else rng.uniform(0, size)
+        near = attempt < 45 and rng.random() < 0.85
+        spot = (
+            parents[rng.integers(len(parents))] + rng.normal(0, apart, 2)
+            if near
+            else rng.uniform(0, size)
+        )
         inside = (spot >= 0).all() and (spot < np.asarray(size)).all()
         if inside and all(
-            np.hypot(spot[0] - r, spot[1] - c) > 1.25 * (radius + other) + 4
-            for r, c, other in taken
+            np.hypot(spot[0] - r, spot[1] - c) > 1.6 * (radius + other) + 4 for r, c, other in taken
         ):
             break
     spot = np.clip(spot, 0, np.asarray(size) - 1)

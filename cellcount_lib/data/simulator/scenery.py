@@ -1,5 +1,6 @@
 """Everything in a picture of neurons except the cells: tissue, filaments, artifacts, the camera."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,14 +8,28 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cellcount_lib.data.simulator.fields import Field, Patch, smooth_field, sprinkle, stroke, walk
+from cellcount_lib.data.simulator.fields import (
+    Field,
+    Patch,
+    smooth_field,
+    sprinkle,
+    stroke,
+    texture,
+    walk,
+)
 from cellcount_lib.data.simulator.population import Stratum
 
 Structures = list[dict[str, Any]]
+Centre = tuple[float, float, float]
+"""Row, column and radius of a cell."""
 
 # Brightness of the tissue in red by the picture's rank.
 LEVEL_RANKS = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
-LEVELS = (0.6, 1.8, 4.5, 7.3, 9.5, 13.0, 22.0)
+LEVELS = (0.6, 1.7, 4.2, 7.0, 9.5, 13.6, 24.6)
+
+
+# Strength of each octave of the tissue's texture, in roots of grey levels.
+TEXTURE = 0.22
 
 
 def background_level(rank: float) -> float:
@@ -23,28 +38,67 @@ def background_level(rank: float) -> float:
 
 
 def tissue(rng: Generator, size: tuple[int, int], level: float) -> Field:
-    """Uneven background: illumination, regions of the slice, fine grain, dark holes."""
+    """Uneven background: illumination, texture of many scales, the edge of the slice."""
     scale = min(size) / 1200
     slow = smooth_field(rng, size, 500 * max(scale, 0.1))
-    regions = smooth_field(rng, size, 130)
-    grain = smooth_field(rng, size, 14)
-    light = level * np.exp(0.28 * slow + 0.13 * regions + 0.06 * grain)
+    # about as strong at every scale, and relatively stronger in the dark, as in published pictures
+    fine = texture(rng, size, 6, 6)
+    light = level * np.exp(0.28 * slow + min(TEXTURE / np.sqrt(level), 0.3) * fine)
     if rng.random() < 0.3:  # beyond the edge of the slice, and where it is torn, there is no light
-        dark = smooth_field(rng, size, 350 * max(scale, 0.1))
-        light *= 1 - 0.75 / (1 + np.exp(-(dark - 1.3) * 9))
+        dark = smooth_field(rng, size, 350 * max(scale, 0.1)) + 0.08 * fine
+        light *= 1 - 0.8 / (1 + np.exp(np.clip((1.4 - dark) * 16, -30, 30)))
     return light
 
 
-def draw_filaments(rng: Generator, light: Field, structures: Structures, n: int) -> None:
-    """Thin beaded curves that cross the picture, dim."""
+def draw_vessels(rng: Generator, light: Field, structures: Structures, n: int) -> None:
+    """Tubes in the tissue: where they hold no dye they are dark, else a little brighter."""
     for _ in range(n):
-        start = tuple(rng.uniform(0, light.shape))
+        dark = rng.random() < 0.4
+        start, heading = tuple(rng.uniform(0, light.shape)), rng.uniform(0, 2 * np.pi)
+        points = walk(rng, start, heading, rng.uniform(60, 500), wander=0.03)
+        width = float(rng.uniform(7, 18) if dark else rng.uniform(2.5, 7))
+        # a tube leaves the slice at both ends; where it is clipped it has a flat middle
+        course = np.sin(np.linspace(0, np.pi, len(points)))
+        uneven = ndimage.gaussian_filter1d(rng.normal(0, 1.6, len(points)), 2 * width)
+        tube = stroke(points, 1.5 * course * np.exp(uneven), width=width)
+        depth = -rng.uniform(0.3, 0.85) if dark else rng.uniform(0.1, 0.6)
+        if places := tube.slices(light.shape):
+            there, here = places
+            change = np.float32(depth) * light[there] * np.clip(tube.values[here], 0, 1)
+            place_patch(Patch(there[0].start, there[1].start, change), light, structures, "vessel")
+
+
+def draw_filaments(
+    rng: Generator, light: Field, structures: Structures, n: int, cells: Sequence[Centre]
+) -> None:
+    """Thin beaded curves, dim: most leave a cell, many end at another, and they branch."""
+    middles = np.array([(row, column) for row, column, _ in cells])
+    for _ in range(n):
+        at_cell = len(cells) > 0 and rng.random() < 0.7
+        start = middles[rng.integers(len(cells))] if at_cell else rng.uniform(0, light.shape)
         heading, length = rng.uniform(0, 2 * np.pi), rng.uniform(60, 420)
-        points = walk(rng, start, heading, length, wander=rng.uniform(0.01, 0.06))
-        strength = rng.lognormal(1.9, 0.6) * np.ones(len(points))
-        beads = ndimage.gaussian_filter1d(rng.random(len(points)) < 0.06, 2.0, output=float)
-        strength *= 0.35 + 6 * beads
-        patch = stroke(points, strength, width=float(rng.uniform(1.0, 2.2)))
+        goal = None
+        if len(cells) and rng.random() < 0.5:
+            apart = np.hypot(*(middles - start).T)
+            near = np.flatnonzero((apart > 60) & (apart < 420))
+            if near.size:
+                goal = middles[rng.choice(near)]
+                heading, length = np.arctan2(*(goal - start)), float(np.hypot(*(goal - start)))
+        trunk = walk(rng, tuple(start), heading, length, wander=rng.uniform(0.03, 0.1))
+        if goal is not None:
+            trunk += np.linspace(0, 1, len(trunk))[:, None] * (goal - trunk[-1])
+        curves = [(trunk, np.linspace(1, 1 if goal is not None else 0.2, len(trunk)))]
+        for _ in range(rng.poisson(length / 130)):
+            fork = int(rng.integers(len(trunk) // 5, len(trunk)))
+            turn = rng.choice([-1, 1]) * rng.uniform(0.3, 1.1)
+            along = np.arctan2(*(trunk[fork] - trunk[max(fork - 9, 0)])) + turn
+            reach = length * rng.uniform(0.15, 0.5)
+            branch = walk(rng, tuple(trunk[fork]), along, reach, wander=0.08)
+            curves.append((branch, 0.8 * np.linspace(1, 0.1, len(branch))))
+        points, strength = (np.concatenate(parts) for parts in zip(*curves, strict=True))
+        beads = ndimage.gaussian_filter1d(rng.random(len(points)) < 0.06, 1.5, output=float)
+        strength = strength * rng.lognormal(1.9, 0.6) * (0.45 + 5 * beads)
+        patch = stroke(points, strength, width=float(rng.uniform(1.0, 2.4)))
         place_patch(patch, light, structures, "filament")
 
 
@@ -97,7 +151,7 @@ def draw_big_artifact(rng: Generator, light: Field, structures: Structures, plac
     grains = 0.5 * smooth_field(rng, piece.shape, 10) + 0.4 * smooth_field(rng, piece.shape, 26)
     grains += 0.35 * smooth_field(rng, piece.shape, 5)
     lumps = sprinkle(rng, piece, int(piece.sum() / 170), spot=2.4, spread=0.8)
-    bright = rng.uniform(100, 210) * (1 + 0.45 * grains) + 80 * lumps
+    bright = rng.uniform(100, 205) * (1 + 0.45 * grains) + 80 * lumps
     light[box] += np.maximum(bright, 60) * piece
     light += 14 * np.exp(np.clip(depth_in, -400, 0) / 70) * (1 - inside)
     structures.append(
@@ -115,17 +169,15 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
     size = light.shape
     red = light / (1 + (light / 252) ** 4) ** 0.25
     noise = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.9) * np.float32(3.19)
-    red += noise * (0.55 + 0.11 * np.sqrt(np.maximum(light, 0)) + 0.012 * red)
-    hot = rng.integers(0, size[0] * size[1], max(1, size[0] * size[1] // 120000))
-    red.ravel()[hot] += rng.uniform(40, 220, hot.size).astype(np.float32)
+    red += noise * (0.4 + 0.36 * np.sqrt(np.clip(light, 0, 16)) + 0.012 * red)
     red8 = np.clip(np.rint(red), 0, 253).astype(np.uint8)
     values = np.arange(256)
-    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.2, 0.83)
+    black = 1.8 + 0.42 * min(level, 13) * rng.uniform(0.22, 0.88)
     slope = np.interp(level, (2, 10), (0.73, 0.63)) + rng.normal(0, 0.045)
     above = np.maximum(values - black, 0)
     green = above * (slope + (0.98 - slope) * (above / (253 - black)) ** 4.8)
-    blue = np.maximum(values - 7, 0) * 0.0745 * rng.lognormal(0, 0.43)
-    spread = np.where(values > black - 3, 0.55 + 0.024 * values, 0.1).astype(np.float32)
+    blue = np.maximum(values - 7.5, 0) * 0.0745 * rng.lognormal(0, 0.36)
+    spread = np.where(values > black - 3, 0.47 + 0.024 * values, 0.1).astype(np.float32)
     own = ndimage.gaussian_filter(rng.standard_normal(size, np.float32), 0.7) * np.float32(2.5)
     image = np.empty((*size, 3), np.uint8)
     image[..., 0] = red8
@@ -133,6 +185,8 @@ def camera(rng: Generator, light: Field, level: float) -> NDArray[np.uint8]:
         table = curve.astype(np.float32)
         drift = spread if channel == 1 else 0.62 * spread * (values > 12)
         image[..., channel] = np.clip(np.rint(table[red8] + own * drift[red8]), 0, 253)
+    hot = rng.integers(0, image.size, max(1, image.size // 400000))  # one colour of a pixel
+    image.ravel()[hot] = rng.integers(40, 220, hot.size)
     return image
 
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -8,6 +10,7 @@ from cellcount_lib.data.simulator.fields import (
     smooth_field,
     sprinkle,
     stroke,
+    texture,
     upsample,
     walk,
 )
@@ -81,6 +84,24 @@ def test_a_straight_stroke_has_the_strength_and_width_asked_for():
     rows = np.arange(40)
     width = np.sqrt((profile * (rows - 20) ** 2).sum() / profile.sum())
     assert width == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_broad_stroke_is_drawn_on_a_coarser_grid_and_looks_the_same():
+    points = walk(rng(), (150.0, 10.0), 0.0, 400, wander=0.0)
+    picture = np.zeros((300, 420), np.float32)
+    stroke(points, np.full(len(points), 50.0), width=20.0).add_to(picture)
+    profile = picture[:, 210]
+    expected = 50 * np.exp(-((np.arange(300) - 150) ** 2) / (2 * 20.0**2))
+    assert np.abs(profile - expected).max() < 2
+
+
+def test_texture_has_every_scale_alike_and_lumps_that_are_bright():
+    field = np.stack([texture(rng(i), (384, 384), 6, 6) for i in range(6)])
+    blurs = [field, *(ndimage.gaussian_filter(field, (0, s, s)) for s in (3, 6, 12, 24, 48))]
+    bands = [(a - b).std() for a, b in pairwise(blurs)]
+    assert max(bands[1:]) < 2 * min(bands[1:])
+    fine = blurs[1] - blurs[3]
+    assert ((fine / fine.std()) ** 3).mean() > 0.5, "brighter lumps than holes"
 
 
 @pytest.mark.parametrize("place", [(-2, -3), (8, 9), (2, 3)])
