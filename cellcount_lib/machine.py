@@ -1,10 +1,12 @@
 """This machine: its processor, the versions of packages, and work spread over its cores."""
 
 import contextlib
+import ctypes
 import importlib.metadata
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -51,6 +53,21 @@ def cores() -> int:
     import joblib
 
     return int(joblib.cpu_count())
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of freed arrays for the next ones, in this process.
+
+    It would give back that of every large array, and each page of the next one is then a trap into
+    the system: of a training step of the c-ResUnet in bfloat16 that is 8%. Nothing happens where
+    there is no glibc.
+    """
+    trim_threshold, mmap_threshold = -1, -3
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(mmap_threshold, 2**25)  # the most that it takes
+            mallopt(trim_threshold, 2**31 - 1)
 
 
 def in_processes(calls: Iterable[Any], jobs: int) -> Iterator[Any]:

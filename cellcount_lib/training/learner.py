@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cellcount_lib.losses import Loss
+from cellcount_lib.machine import keep_freed_memory
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.training.callbacks import (
     Autocast,
@@ -50,6 +51,7 @@ class EpochLearner(Learner):
     stop_reason = ""
 
     def _do_fit(self) -> None:
+        keep_freed_memory()
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
             self._with_events(self._do_epoch, "epoch", CancelEpochException)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from benchmarks.training import with_torchs_layers
 from cellcount_lib.errors import InputError
 from cellcount_lib.models import (
     MODELS,
@@ -16,6 +18,7 @@ from cellcount_lib.models import (
     build,
     from_config,
 )
+from cellcount_lib.models.base import up
 from cellcount_lib.models.measure import count_flops, count_parameters, receptive_field
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -335,6 +338,39 @@ def close(result, reference, relative):
     assert result.shape == reference.shape
     scale = reference.abs().max()
     assert (result.float() - reference).abs().max() <= relative * scale
+
+
+@every_model
+def test_fast_layers_give_logits_and_gradients_of_torchs_own(name):
+    ours = build(name)
+    theirs = with_torchs_layers(copy.deepcopy(ours))
+    x = image(2, 3, 48, 48)
+    for model in (ours, theirs):
+        model(x).square().mean().backward()
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-4)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert float((a.grad - b.grad).norm()) <= 1e-4 * float(b.grad.norm()) + 1e-6
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("dtype", "away"), [(torch.float64, 1e-14), (torch.float32, 1e-5), (torch.bfloat16, 0.01)]
+)
+def test_doubling_is_torchs_transposed_convolution(dtype, away, layout):
+    ours = up(6, 3).to(dtype=dtype, memory_format=layout)
+    x = image(2, 6, 5, 7, seed=1).to(dtype=dtype, memory_format=layout).requires_grad_()
+    theirs = F.conv_transpose2d(x, ours.weight, ours.bias, stride=2)
+    made = ours(x)
+    assert made.dtype == dtype
+    g = image(2, 3, 10, 14, seed=2).to(dtype)
+    asked = (x, ours.weight, ours.bias)
+    pairs = zip(
+        torch.autograd.grad(made, asked, g), torch.autograd.grad(theirs, asked, g), strict=True
+    )
+    for a, b in [(made, theirs), *pairs]:
+        assert a.shape == b.shape
+        assert (a - b).abs().max() <= away * b.abs().max()
+    assert made.is_contiguous(memory_format=torch.channels_last)
 
 
 @every_model
