@@ -22,11 +22,13 @@ PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -na
 RESULTS := $(shell find results -type f | sort)
 # the scale of the chapters that train: smoke, laptop, gpu, paper
 PROFILE ?= laptop
+# what `make speedrun` trains on
+DATA ?= simulated
 # the rooms of the library that `make mutants` changes
 ROOMS ?= postprocess losses scoring
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test test-fast mutants lint bench install report numbers model clean
+.PHONY: help book chapters pdf test test-fast mutants lint bench speedrun install report numbers model clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -50,6 +52,9 @@ lint: .make/lint ## ruff (lint, format) and mypy
 
 bench: .make/installed ## time everything against its reference implementation (a few minutes)
 	$(STEP) "Benchmarks" -- $(BIN)/python -m benchmarks.run --out results/bench.md
+
+speedrun: .make/installed ## minutes until a training is good, for every entry; DATA=NAME[=DATASET] ... (hours; goes on where it stopped)
+	$(STEP) "Time to quality" -- $(BIN)/python -m benchmarks.speedrun --data $(DATA)
 
 install: .make/installed ## the environment only
 	$(SUMMARY)

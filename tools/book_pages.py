@@ -116,6 +116,11 @@ def likeness() -> str:
     return markdown(list(rows[0]), [list(r.values()) for r in rows])
 
 
+def speedrun() -> str:
+    made = ROOT / "results" / "speedrun.md"
+    return made.read_text() if made.exists() else "No run has been kept yet: `make speedrun`."
+
+
 def status() -> str:
     """When, where and how long each chapter was executed; see tools/chapters.py."""
     rows, versions = [], {}
@@ -198,6 +203,7 @@ def main(book: Path = ROOT / "book") -> None:
         calibration,
         difficulty,
         likeness,
+        speedrun,
         model_card,
         status,
     )
