@@ -27,6 +27,9 @@ Scale = Annotated[
     float | None,
     typer.Option(help="Scale at which networks see pictures (default: the profile's)."),
 ]
+Rows = Annotated[
+    str | None, typer.Option(help="Only rows with one of these words, separated by commas.")
+]
 RunsDir = Annotated[
     Path | None, typer.Option(help="Folder of the runs (default: CELLCOUNT_RUNS, else runs/).")
 ]
@@ -38,6 +41,7 @@ def run_command(
     seeds: Seeds = None,
     dataset: DatasetName = None,
     scale: Scale = None,
+    rows: Rows = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Runs at a time (default: 1; with --slurm, as its settings say)."),
@@ -55,8 +59,8 @@ def run_command(
 ) -> None:
     """Run what is missing of a grid, or has failed. Interrupted runs go on where they stopped.
 
-    Give the same command again after any interruption. A run that fails stops no other; the exit
-    code is then 1.
+    Runs start in the order of the rows. Give the same command again after any interruption. A run
+    that fails stops no other; the exit code is then 1.
     """
     from tqdm import tqdm
 
@@ -64,7 +68,7 @@ def run_command(
     from cellcount_lib.runs.launch import snakemake, to_do, write_plan
     from cellcount_lib.runs.status import count
 
-    table = _grid(grid, profile, seeds, dataset, scale)
+    table = _grid(grid, profile, seeds, dataset, scale, rows)
     folder = runs_folder(runs_dir, profile)
     states = _states(table, folder, root)
     chosen = to_do(states, refresh=refresh)
@@ -103,6 +107,7 @@ def status_command(
     seeds: Seeds = None,
     dataset: DatasetName = None,
     scale: Scale = None,
+    rows: Rows = None,
     runs_dir: RunsDir = None,
     root: Root = None,
     everything: Annotated[bool, typer.Option("--all", help="List the done ones, too.")] = False,
@@ -111,7 +116,7 @@ def status_command(
 
     A kept run is not on this machine, but its committed notebook is current.
     """
-    table = _grid(grid, profile, seeds, dataset, scale)
+    table = _grid(grid, profile, seeds, dataset, scale, rows)
     states = _states(table, runs_folder(runs_dir, profile), root)
     for state in states:
         if everything or state.state not in ("done", "kept"):
@@ -154,13 +159,20 @@ def parse_seeds(text: str | None) -> "Sequence[int] | None":
 
 
 def _grid(
-    grid: str, profile: str, seeds: str | None, dataset: str | None, scale: float | None
+    grid: str,
+    profile: str,
+    seeds: str | None,
+    dataset: str | None,
+    scale: float | None,
+    rows: str | None = None,
 ) -> "Grid":
     from cellcount_lib.runs.grid import load_grid
     from cellcount_lib.training.profiles import PROFILES
 
     PROFILES[profile]
-    return load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
+    seeds_ = parse_seeds(seeds)
+    table = load_grid(grid, profile=profile, seeds=seeds_, dataset=dataset, scale=scale)
+    return table.only(rows.split(",")) if rows else table
 
 
 def _states(grid: "Grid", folder: Path, root: Path | None) -> "list[State]":

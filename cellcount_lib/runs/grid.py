@@ -85,6 +85,20 @@ class Grid:
         every = [*self.extra, *(run for row in self.rows for run in row.runs)]
         return list({run.id: run for run in every}.values())
 
+    def only(self, words: Sequence[str]) -> "Grid":
+        """Return the rows whose label has one of these words in it, and the runs that they need."""
+        rows = tuple(row for row in self.rows if any(word in row.label for word in words))
+        if not rows:
+            labels = "; ".join(row.label for row in self.rows)
+            raise InputError(
+                f"--rows {','.join(words)}: expected a part of a label, found none in {labels}"
+            )
+        wanted = {run.id for row in rows for run in row.runs}
+        for run in reversed(self.runs):  # what is needed stands before what needs it
+            wanted |= set(run.needs) if run.id in wanted else set()
+        extra = tuple(run for run in self.runs if run.id in wanted)
+        return dataclasses.replace(self, rows=rows, extra=extra)
+
 
 def project() -> Path:
     """Return the folder with chapters/, experiments/ and workflow/.

@@ -225,3 +225,25 @@ def test_a_folder_may_have_an_equals_sign_in_its_path(tmp_path):
     made = grid(tmp_path, rows=rows, dataset="folder:/data/day=3")
     assert made.name == "g-day-3"
     assert {row.runs[0].parameters["dataset"] for row in made.rows} == {"folder:/data/day=3"}
+
+
+def test_only_some_rows_come_with_what_they_need():
+    grid = load_grid("transfer", profile="smoke", seeds=[0, 1])
+    by_id = {run.id: run for run in grid.runs}
+    row = next(row for row in grid.rows if row.runs[0].needs)
+    few = grid.only([row.label])
+    assert [r.label for r in few.rows] == [r.label for r in grid.rows if row.label in r.label]
+
+    def needed(run):
+        return {run.id}.union(*(needed(by_id[need]) for need in run.needs))
+
+    expected = set().union(*(needed(run) for r in few.rows for run in r.runs))
+    assert {run.id for run in few.runs} == expected
+    assert len(few.runs) < len(grid.runs)
+    places = [run.id for run in few.runs]
+    for run in few.runs:
+        assert all(places.index(need) < places.index(run.id) for need in run.needs)
+    two = grid.only([grid.rows[0].label, grid.rows[-1].label])
+    assert {grid.rows[0].label, grid.rows[-1].label} <= {r.label for r in two.rows}
+    with pytest.raises(InputError, match="no such row"):
+        grid.only(["no such row"])

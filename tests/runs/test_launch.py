@@ -133,6 +133,8 @@ def test_everything_once_then_nothing(odd_place, tmp_path):
     (plan,) = (place.runs / "smoke" / ".plans").glob("*.json")
     planned = json.loads(plan.read_text())["runs"]
     assert len(planned) == 4
+    begun = (place.runs / "smoke" / "executions.txt").read_text().split()
+    assert set(begun[: cores()]) == set(list(planned)[: cores()]), "in the order of the rows"
     for name, run in planned.items():
         assert run["record"] == f"{name}/record.json"
         assert (plan.parent.parent / run["record"]).exists()
