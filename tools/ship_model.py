@@ -43,7 +43,7 @@ WORK = Path("build/model")
 TEST_IMAGES = 24
 CARD = """# {name}
 
-The model that `cellcount predict` uses unless another is named. {arch} with {parameters:,}
+The network that `cellcount predict` uses unless another is named. {arch} with {parameters:,}
 weights in half precision, {megabytes:.1f} MB. It was trained on **simulated pictures only**, by
 `python tools/ship_model.py`.
 

@@ -33,9 +33,9 @@ class Network(Protocol):
 class Prediction(NamedTuple):
     """What a trained network finds in a picture."""
 
-    heatmap: NDArray[np.float32]
+    heatmap: NDArray[np.float32] | None  # of a network
     labels: NDArray[np.int32]
-    threshold: float
+    threshold: float | None
     protocol: str
     magnified: float  # how much larger the network saw the picture than it is
 

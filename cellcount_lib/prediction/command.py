@@ -13,8 +13,11 @@ def predict_command(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     model: Annotated[
-        str, typer.Option(help="A model file, or the name of one that comes with the project.")
-    ] = "c-resunet-simulated",
+        str,
+        typer.Option(
+            help="auto (what suits a picture), c-resunet-simulated, otsu-watershed, or a file."
+        ),
+    ] = "auto",
     channels: Annotated[
         str | None,
         typer.Option(
@@ -28,9 +31,12 @@ def predict_command(
         ),
     ] = None,
     cell_size: Annotated[
-        float | None,
-        typer.Option(help="Width of a typical cell in pixels; decides instead of the pixel size."),
-    ] = None,
+        str,
+        typer.Option(
+            help="Width of a typical cell in pixels; auto: estimated in every picture; or a CSV "
+            "file with columns image and cell_px."
+        ),
+    ] = "auto",
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Cutoff (default: the model's).")
     ] = None,
@@ -54,27 +60,31 @@ def predict_command(
     from tqdm import tqdm
 
     from cellcount_lib.checks import check_positive
+    from cellcount_lib.errors import InputError
     from cellcount_lib.machine import cores
-    from cellcount_lib.prediction.models import open_model
+    from cellcount_lib.prediction.models import OTSU, open_models
     from cellcount_lib.prediction.reading import parse_channels
     from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
+    from cellcount_lib.prediction.sizes import parse_cell_size
     from cellcount_lib.progress import watched
     from cellcount_lib.scoring.protocols import protocol as named
 
-    for name, value in (("--pixel-size", pixel_size), ("--cell-size", cell_size)):
-        if value is not None:
-            check_positive(name, value)
+    if pixel_size is not None:
+        check_positive("--pixel-size", pixel_size)
+    width = parse_cell_size(cell_size)
+    if model == OTSU and threshold is not None:
+        raise InputError(f"--threshold: {OTSU} chooses its own for every picture")
     if protocol is not None:
         named(protocol)
     chosen = parse_channels(channels)
     pictures = find_pictures(paths, out=out)
     jobs = min(cores(), len(pictures))
-    opened = open_model(model, device=device, precision=precision, at_once=jobs)
+    models = open_models(model, device=device, precision=precision, at_once=jobs)
     counting = Counting(
-        model=opened.name,
+        models=tuple(opened.name for opened in models),
         channels=chosen,
         pixel_size_um=pixel_size,
-        cell_px=cell_size,
+        cell_px=width,
         threshold=threshold,
         protocol=protocol,
         formats=tuple(f for f, on in (("geojson", geojson), ("rois", rois)) if on),
@@ -83,7 +93,7 @@ def predict_command(
     with tqdm(total=len(pictures), unit="file", disable=not watched()) as bar:
         total = predict_files(
             pictures,
-            opened.apply,
+            models,
             counting,
             out,
             jobs=jobs,
@@ -92,6 +102,8 @@ def predict_command(
         )
     done = f"{total.planes} pictures, {total.cells} cells: {out / 'counts.csv'}"
     typer.echo(done + (f" ({total.before} were done before)" if total.before else ""))
+    if total.check:
+        typer.echo(f"look at {total.check} of {total.planes} pictures: column 'check' says why")
     if total.failed:
         typer.echo(f"{total.failed} files could not be read; see column 'error'", err=True)
         raise typer.Exit(1)

@@ -1,14 +1,24 @@
-"""What counts: a model that comes with the project, or that of a file."""
+"""What counts: a model that comes with the project or that of a file, Otsu, or what suits best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
 from cellcount_lib.errors import InputError
 from cellcount_lib.inference.engine import load_onnx
-from cellcount_lib.inference.info import ModelInfo, shipped
+from cellcount_lib.inference.info import DEFAULT, names, shipped
 from cellcount_lib.inference.network import Network, Prediction, predict
+from cellcount_lib.methods.baselines import otsu_mask, otsu_watershed
+from cellcount_lib.scoring.protocols import CELL_PX
+from cellcount_lib.scoring.protocols import protocol as named
+
+AUTO, OTSU = "auto", "otsu-watershed"
+SEPARATED = 0.70
 
 Counter = Callable[..., Prediction]
 """Called with a picture, `pixel_size_um`, `cell_px`, `threshold`, `protocol` as `predict` is."""
@@ -19,17 +29,67 @@ class Model(NamedTuple):
 
     name: str  # with the first digits of the SHA-256 of its weights: what decides its results
     apply: Counter
-    info: ModelInfo | None  # of a network
+    cell_px: float | None = None  # width of the cells that a network was trained on
 
 
-def open_model(
+def known() -> list[str]:
+    """Return the names that `--model` takes beside files."""
+    return [AUTO, *names(), OTSU]
+
+
+def open_models(
     name: str, *, device: str | None = None, precision: str = "auto", at_once: int = 1
-) -> Model:
-    """Open a model by name or path; `at_once` pictures will share this machine.
+) -> list[Model]:
+    """Open a model by name or path; "auto" opens all that ship, the first the one for doubt.
 
-    ONNX Runtime runs it, on the processor. Torch runs safetensors files, and any model that a
-    `device` or a `precision` is asked for.
+    ONNX Runtime runs networks, on the processor. Torch runs safetensors files, and any network that
+    a `device` or a `precision` is asked for. `at_once` pictures will share this machine.
     """
+    if name == OTSU:
+        return [Model(OTSU, otsu)]
+    if name == AUTO:
+        network = _open(DEFAULT, device=device, precision=precision, at_once=at_once)
+        return [network, Model(OTSU, otsu)]
+    return [_open(name, device=device, precision=precision, at_once=at_once)]
+
+
+def choose(models: Sequence[Model], image: NDArray[np.uint8], width: float | None) -> Model:
+    """Return the model that suits a picture: the first, or Otsu where it `suits_otsu`.
+
+    Without a `width` of its cells there is nothing to tell Otsu's watershed.
+    """
+    otsu_too = len(models) > 1 and width is not None
+    return models[-1] if otsu_too and suits_otsu(image) else models[0]
+
+
+def suits_otsu(image: NDArray[np.uint8]) -> bool:
+    """Tell whether a threshold parts a picture well: it is grey, and the two classes lie apart.
+
+    The classes hold at least 70% of the variance between them; of noise it is 2 / pi. (Of 10 real
+    pictures of nuclei 74 to 88%; there Otsu's F1 was higher than that of the model for simulated
+    neurons on 7, on average by 0.15; on five real pictures of neurons, which have colours, it was
+    lower by 0.16.)
+
+    Examples
+    --------
+    >>> y, x = np.ogrid[:90, :90]
+    >>> grey = (40 + 100 * ((y - 45) ** 2 + (x - 45) ** 2 < 400)).astype(np.uint8)
+    >>> picture = grey[..., None].repeat(3, axis=2)
+    >>> suits_otsu(picture), suits_otsu(picture * np.uint8([1, 1, 0]))
+    (True, False)
+    """
+    if (image != image[..., :1]).any():
+        return False
+    mask = otsu_mask(image)
+    if not mask.any():
+        return False
+    grey = gaussian_filter(image[..., 0].astype(np.float32), 2)
+    inside, share = grey[mask], mask.mean()
+    between = share * (1 - share) * (inside.mean() - grey[~mask].mean()) ** 2
+    return bool(between >= SEPARATED * grey.var())
+
+
+def _open(name: str, *, device: str | None, precision: str, at_once: int) -> Model:
     torch_asked = device is not None or precision != "auto"
     path = shipped(name, ".safetensors" if torch_asked else ".onnx")
     network: Network
@@ -42,10 +102,28 @@ def open_model(
         weights = tensor_digest(network.model.state_dict())[:12]
     elif torch_asked:
         raise InputError(
-            f"{path} runs on the processor in fp32; --device and --precision need "
-            "the safetensors file of the model"
+            f"{path} runs on the processor in fp32; --device and --precision need the safetensors "
+            "file of the model"
         )
     else:
         network = load_onnx(path, at_once=at_once)
         weights = network.weights
-    return Model(f"{Path(name).stem} {weights}", partial(predict, network), network.info)
+    return Model(f"{Path(name).stem} {weights}", partial(predict, network), network.info.cell_px)
+
+
+def otsu(
+    image: NDArray[np.uint8],
+    *,
+    pixel_size_um: float | None = None,
+    cell_px: float | None = None,
+    threshold: float | None = None,
+    protocol: str | None = None,
+) -> Prediction:
+    """Find cells by Otsu's threshold and the watershed, called as `predict` is.
+
+    It knows no pixel size and no cutoff.
+    """
+    ruler = named(protocol or "recommended")
+    scale = (cell_px or CELL_PX) / CELL_PX
+    labels = ruler.pred_objects(otsu_watershed(image, ruler.postprocess, scale=scale))
+    return Prediction(None, labels, None, ruler.name, 1.0)

@@ -54,8 +54,9 @@ def measure(plane: Plane, prediction: Prediction, pixel_size_um: float | None) -
         "y": np.bincount(which, y, minlength=n + 1)[1:] / areas,
         "area_px": areas,
         "mean_intensity": mean(grey),
-        "confidence": mean(prediction.heatmap),
     }
+    if prediction.heatmap is not None:
+        columns["confidence"] = mean(prediction.heatmap)
     if pixel_size_um is not None:
         columns["area_um2"] = areas * pixel_size_um**2
     objects = [
@@ -68,8 +69,9 @@ def measure(plane: Plane, prediction: Prediction, pixel_size_um: float | None) -
             "area_px_mean": round(float(areas.mean()), 2),
             "area_px_median": float(np.median(areas)),
             "mean_intensity": round(float(columns["mean_intensity"].mean()), 4),
-            "confidence": round(float(columns["confidence"].mean()), 4),
         }
+    if n and "confidence" in columns:
+        summary["confidence"] = round(float(columns["confidence"].mean()), 4)
     if n and pixel_size_um is not None:
         summary["area_um2_mean"] = round(float(areas.mean() * pixel_size_um**2), 4)
     return Counted(summary, objects)

@@ -16,17 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cellcount_lib.data.decode import EXTENSIONS
 from cellcount_lib.data.finding import is_image
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
 from cellcount_lib.files import sha256_of, write_whole
-from cellcount_lib.prediction.models import Counter
+from cellcount_lib.prediction.checks import reasons
+from cellcount_lib.prediction.models import Model, choose
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
 from cellcount_lib.prediction.reading import pixel_size, read_planes
+from cellcount_lib.prediction.sizes import AUTO, CellSize, estimated_width, size_of
 
-RESULTS = 3  # version of what a JSON file holds; an older one is computed again
+RESULTS = 4  # version of what a JSON file holds; an older one is computed again
 COLUMNS = (
     "image",
     "plane",
@@ -39,14 +44,18 @@ COLUMNS = (
     "confidence",
     "pixel_size_um",
     "pixel_size_from",
+    "cell_px",
+    "cell_px_from",
     "magnified",
     "intensity",
     "threshold",
     "protocol",
     "model",
+    "check",
     "status",
     "error",
 )
+NEAR = 1.5  # times the width of the cells in training
 EVERY = 5.0  # seconds between two writings of the tables
 
 
@@ -54,10 +63,10 @@ EVERY = 5.0  # seconds between two writings of the tables
 class Counting:
     """Everything that decides the results for a given file; stored with them."""
 
-    model: str  # its name and the first digits of the SHA-256 of its weights
+    models: tuple[str, ...]  # names and the first digits of the SHA-256 of weights
     channels: tuple[int, ...] | None = None  # see `reading.parse_channels`
     pixel_size_um: float | None = None  # of all files, whatever they state
-    cell_px: float | None = None
+    cell_px: CellSize = AUTO
     threshold: float | None = None  # instead of the model's
     protocol: str | None = None  # instead of the model's
     formats: tuple[str, ...] = ()  # "geojson", "rois"
@@ -134,17 +143,18 @@ def _keys(paths: Sequence[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class Totals:
-    """What became of the files: planes counted, planes known from before, cells, files failed."""
+    """What became of the files: planes counted, known from before, cells, to check, failed."""
 
     planes: int
     before: int
     cells: int
+    check: int
     failed: int
 
 
 def predict_files(
     pictures: Sequence[Picture],
-    count: Counter,
+    models: Sequence[Model],
     counting: Counting,
     out: Path,
     *,
@@ -162,10 +172,11 @@ def predict_files(
         """Return the record of a file, and whether it was known before."""
         kept = out / "state" / f"{picture.key}.json"
         try:
-            mark = _mark(picture.path, counting)
+            here = dataclasses.replace(counting, cell_px=size_of(counting.cell_px, picture.path))
+            mark = _mark(picture.path, here)
             if record := _known(kept, mark):
                 return record, True
-            record = {"mark": mark, "planes": list(_count(picture, count, counting, out))}
+            record = {"mark": mark, "planes": list(_count(picture, models, here, out))}
             write_whole(kept, json.dumps(record))
             return record, False
         except WriteError:
@@ -191,7 +202,8 @@ def predict_files(
     rows = [plane["row"] for record in records for plane in record["planes"]]
     failed = sum(row["status"] == "failed" for row in rows)
     cells = sum(row.get("count", 0) for row in rows)
-    return Totals(len(rows) - failed, before, cells, failed)
+    check = sum(bool(row.get("check")) for row in rows)
+    return Totals(len(rows) - failed, before, cells, check, failed)
 
 
 def _mark(path: Path, counting: Counting) -> dict[str, Any]:
@@ -213,7 +225,7 @@ def _known(kept: Path, mark: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _count(
-    picture: Picture, count: Counter, counting: Counting, out: Path
+    picture: Picture, models: Sequence[Model], counting: Counting, out: Path
 ) -> Iterator[dict[str, Any]]:
     stated = pixel_size(picture.path)
     size, origin = counting.pixel_size_um, "option"
@@ -221,10 +233,11 @@ def _count(
         size, origin = stated, "file" if stated is not None else "unknown, assumed as in training"
     for plane in read_planes(picture.path, counting.channels):
         key = picture.key if plane.number == 0 else f"{picture.key}_{plane.number:04d}"
-        prediction = count(
+        model, width, width_from = _model_and_width(plane.image, models, counting)
+        prediction = model.apply(
             plane.image,
             pixel_size_um=size,
-            cell_px=counting.cell_px,
+            cell_px=width,
             threshold=counting.threshold,
             protocol=counting.protocol,
         )
@@ -238,14 +251,40 @@ def _count(
             **measured.summary,
             "pixel_size_um": "" if size is None else round(size, 6),
             "pixel_size_from": origin,
+            "cell_px": "" if width is None else round(width, 1),
+            "cell_px_from": width_from,
             "magnified": round(prediction.magnified, 4),
             "intensity": plane.rule,
             "threshold": prediction.threshold,
             "protocol": prediction.protocol,
-            "model": counting.model,
+            "model": model.name,
+            "check": "; ".join(reasons(plane, measured.summary, cell_px=width)),
             "status": "ok",
         }
         yield {"key": key, "row": row, "objects": measured.objects}
+
+
+def _model_and_width(
+    image: NDArray[np.uint8], models: Sequence[Model], counting: Counting
+) -> tuple[Model, float | None, str]:
+    """Return what counts a picture, the width of its cells, and where that comes from.
+
+    A stated pixel size makes a width needless. A network finds cells that are not quite as wide as
+    those of its training, and so much may be wrong with an estimate.
+    """
+    if not isinstance(counting.cell_px, str):
+        width = cast(float, counting.cell_px)
+        return choose(models, image, width), width, "option"
+    if counting.pixel_size_um is not None:
+        return models[0], None, "pixel size"
+    estimate = estimated_width(image)
+    model = choose(models, image, estimate)
+    if estimate is None:
+        return model, None, "pixel size, or as in training"
+    known = model.cell_px
+    if known is not None and known / NEAR <= estimate <= known * NEAR:
+        return model, known, "as in training, near the estimate"
+    return model, estimate, "estimated"
 
 
 def _failed(picture: Picture, error: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from cellcount_lib.inference.export import export_onnx
 from cellcount_lib.inference.info import DEFAULT, ModelInfo
 from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.models import build
-from cellcount_lib.prediction.models import open_model
+from cellcount_lib.prediction.models import open_models
 from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
 from tests.command import cellcount
 from tests.discs import draw
@@ -211,19 +211,28 @@ def test_pixel_size_and_cell_size_rescale(model_file, tmp_path):
     def count(*options):
         out = tmp_path / "out"
         ended = cellcount(
-            "predict", tmp_path / "*.???", "--model", model_file, "--out", out, *options
+            "predict", tmp_path / "s*.[tp][in][fg]", "--model", model_file, "--out", out, *options
         )
         assert ended.returncode == 0, ended.stderr
         return {
-            Path(r["image"]).name: (int(r["count"]), float(r["magnified"]), r["pixel_size_from"])
+            Path(r["image"]).name: (
+                int(r["count"]),
+                round(float(r["magnified"]), 1),
+                r["cell_px_from"],
+            )
             for r in table(out / "counts.csv")
         }
 
-    unknown = "unknown, assumed as in training"
-    assert count() == {"says.tif": (6, 2, "file"), "silent.png": (0, 1, unknown)}
-    assert count("--pixel-size", 1) == dict.fromkeys(["says.tif", "silent.png"], (6, 2, "option"))
-    by_cells = count("--cell-size", 14)
-    assert [(n, m) for n, m, _ in by_cells.values()] == [(6, 2), (6, 2)]
+    both = ["says.tif", "silent.png"]
+    (cells, ratio, where), other = count().values()
+    assert (cells, where) == (6, "estimated")
+    assert other == (cells, ratio, where)
+    assert 1.7 < ratio < 2.1
+    assert count("--pixel-size", 1) == dict.fromkeys(both, (6, 2, "pixel size"))
+    (tmp_path / "sizes.csv").write_text("image,cell_px\nsays.tif,14\nsilent.png,28\n")
+    by_table = count("--cell-size", tmp_path / "sizes.csv")
+    assert by_table == {"says.tif": (6, 2, "option"), "silent.png": (0, 1, "option")}
+    assert count("--cell-size", 14) == dict.fromkeys(both, (6, 2, "option"))
     rows = {Path(r["image"]).name: r for r in table(tmp_path / "out" / "counts.csv")}
     says = rows["says.tif"]
     assert float(says["area_um2_mean"]) == pytest.approx(float(says["area_px_mean"]), rel=1e-3)
@@ -256,7 +265,10 @@ def test_channels(model_file, tmp_path):
         (["{a}", "--model", "{a}"], "expected an ONNX file"),
         (["{a}", "--channels", "x"], "--channels: expected"),
         (["{a}", "--pixel-size", "0"], "--pixel-size"),
-        (["{a}", "--cell-size", "-3"], "--cell-size"),
+        (["{a}", "--cell-size", "-3"], "--cell-size: expected a finite number > 0"),
+        (["{a}", "--cell-size", "wide"], "--cell-size: expected a width in pixels, auto"),
+        (["{a}", "--cell-size", "no.csv"], "no.csv: expected a CSV file"),
+        (["{a}", "--model", "otsu-watershed", "--threshold", "0.5"], "chooses its own"),
         (["{a}", "--protocol", "clissa"], "did you mean 'clissa2023'"),
         (["{a}", "--device", "cpu"], "need the safetensors file"),
         (["{a}", "--model", DEFAULT, "--device", "cuda:77"], "cannot be used here"),
@@ -320,21 +332,21 @@ def test_a_file_never_has_the_name_of_another_files_page(tmp_path):
 
 def test_a_result_that_cannot_be_written_ends_the_run(pictures, model_file, tmp_path, monkeypatch):
     folder, _ = pictures
-    count = open_model(str(model_file)).apply
+    models = open_models(str(model_file))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "labels").write_text("a file where a folder should be")
     with pytest.raises(WriteError, match="could not be written"):
-        predict_files(find_pictures([str(folder)]), count, Counting("m"), tmp_path / "out")
+        predict_files(find_pictures([str(folder)]), models, Counting(("m",)), tmp_path / "out")
 
 
 def test_a_damaged_state_file_is_computed_again(pictures, model_file, tmp_path):
     folder, _ = pictures
-    count, out = open_model(str(model_file)).apply, tmp_path / "out"
+    models, out = open_models(str(model_file)), tmp_path / "out"
     sources = find_pictures([str(folder / "a.png")])
-    assert predict_files(sources, count, Counting("m"), out).before == 0
-    assert predict_files(sources, count, Counting("m"), out).before == 1
+    assert predict_files(sources, models, Counting(("m",)), out).before == 0
+    assert predict_files(sources, models, Counting(("m",)), out).before == 1
     (out / "state" / "a.json").write_text('{"mark"')
-    assert predict_files(sources, count, Counting("m"), out).before == 0
+    assert predict_files(sources, models, Counting(("m",)), out).before == 0
 
 
 def test_more_objects_than_sixteen_bits_hold():
@@ -348,7 +360,7 @@ def test_more_objects_than_sixteen_bits_hold():
 
 def test_the_model_made_by_hand_is_what_it_says(model_file):
     grey = np.arange(256, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)
-    found = open_model(str(model_file)).apply(grey).heatmap
+    found = open_models(str(model_file))[0].apply(grey).heatmap
     edge = np.flatnonzero(found[8] > 0.5)[0]
     assert 90 < edge < 115  # 0.4 of 255 is 102
 

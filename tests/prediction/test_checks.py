@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from cellcount_lib.prediction.checks import reasons
+from cellcount_lib.prediction.reading import Plane
+
+GOOD = {"count": 9, "confidence": 0.95, "area_px_median": 314.0}  # 20 pixels wide
+
+
+def plane(values):
+    stored = np.asarray(values)[..., None]
+    image = np.clip(stored, 0, 255).astype(np.uint8).repeat(3, axis=2)
+    return Plane(0, image, stored, "as stored")
+
+
+RAMP = plane(np.arange(200 * 20).reshape(200, 20) // 20)
+
+
+@pytest.mark.parametrize(
+    ("summary", "cell_px", "said"),
+    [
+        (GOOD, 20.0, []),
+        (GOOD, None, []),
+        (GOOD, 12.6, []),  # 1.59 times
+        (GOOD, 12.4, ["cells 20 px wide, expected 12"]),
+        (GOOD, 34.0, ["cells 20 px wide, expected 34"]),
+        (GOOD | {"confidence": 0.9}, 20.0, []),
+        (GOOD | {"confidence": 0.89}, 20.0, ["confidence 0.89"]),
+        ({"count": 9, "area_px_median": 314.0}, 20.0, []),  # Otsu has no confidence
+        ({"count": 0}, 20.0, ["no cells"]),
+    ],
+)
+def test_counts(summary, cell_px, said):
+    assert reasons(RAMP, summary, cell_px=cell_px) == said
+
+
+def test_pictures():
+    flat = plane(np.full((30, 30), 90))
+    assert reasons(flat, GOOD, cell_px=20) == ["flat picture"]
+    bright = np.arange(200 * 20).reshape(200, 20) // 20
+    bright[:2] = 199  # 40 of 4000 more than the 20 there are
+    assert reasons(plane(bright), GOOD, cell_px=20) == ["saturated picture"]
+    deep = Plane(0, RAMP.image, bright[..., None].astype(np.uint16) * 300, "percentiles")
+    assert reasons(deep, GOOD, cell_px=20) == ["saturated picture"]  # by the values of the file
