@@ -53,6 +53,12 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise DataError(
+            f"{path}: expected at most {most:.0f} million pixels, found more; cut it into "
+            "parts, or reduce it"
+        ) from error
     except UnidentifiedImageError:
         with path.open("rb") as file:
             begins = file.read(8)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
+import psutil
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
@@ -115,6 +116,11 @@ def _stack(path: Path) -> NDArray[Any]:
         series, kind = file.series[0], photometric(path, file.pages.first)
         if kind in ("YCBCR", "PALETTE"):
             return _frames(path)
+        if series.size * series.dtype.itemsize > psutil.virtual_memory().available / 4:
+            raise DataError(
+                f"{path}: expected pictures that fit in a quarter of the free memory, found "
+                f"{series.size * series.dtype.itemsize / 1e9:.1f} GB; save the planes apart"
+            )
         try:
             array = series.asarray()
         except ValueError as error:

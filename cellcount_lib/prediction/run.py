@@ -56,6 +56,7 @@ COLUMNS = (
     "error",
 )
 NEAR = 1.5  # times the width of the cells in training
+RESULT_FOLDERS = ("overlays", "labels", "geojson", "rois")
 EVERY = 5.0  # seconds between two writings of the tables
 
 
@@ -85,8 +86,16 @@ def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[P
     """Find pictures: files, the pictures directly in folders, and globs; each once, sorted.
 
     The results of two files with the same stem get different names: with the extension, or with the
-    folder. Results in the folder `out` are not taken for pictures.
+    folder. Results in the folder `out` are not taken for pictures; it may hold the pictures, but
+    no folders of the names that results have.
     """
+    if out is not None and not (out / "state").exists():
+        for name in RESULT_FOLDERS:
+            if (out / name).exists():
+                raise InputError(
+                    f"{out}: {name}/ in it was not written by this command, and would be written "
+                    "to; choose another folder for the results"
+                )
     paths: set[Path] = set()
     for pattern in patterns:
         path = Path(pattern).expanduser()
@@ -98,7 +107,8 @@ def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[P
         )
         pictures = {p for p in listed if p.is_file() and is_image(p)}
         if out is not None:
-            pictures = {p for p in pictures if out.resolve() not in p.resolve().parents}
+            written = {(out / name).resolve() for name in RESULT_FOLDERS}
+            pictures = {p for p in pictures if not written & {*p.resolve().parents}}
         if not pictures:
             kinds = ", ".join(EXTENSIONS)
             what = "a folder without any" if path.is_dir() else "nothing of that name"

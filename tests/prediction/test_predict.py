@@ -313,6 +313,7 @@ def test_sources_are_found_once_and_named_apart(tmp_path):
     assert {s.path.name: s.key for s in found}["y.jpg"] == "y"
     # results that lie inside a folder of pictures are not pictures
     touch(tmp_path / "one" / "out" / "overlays" / "x.png")
+    (tmp_path / "one" / "out" / "state").mkdir()
     again = find_pictures([str(tmp_path / "one" / "**")], out=tmp_path / "one" / "out")
     assert [s.path for s in again] == sorted(paths[:2])
     assert find_pictures([str(paths[5])])[0].path == paths[5]  # asked for by name: taken
