@@ -14,6 +14,7 @@ from cellcount_lib.checks import check_positive
 from cellcount_lib.data.cache import kept
 from cellcount_lib.data.fetch.store import data_root, stored_sources
 from cellcount_lib.data.folder import RULE, scan_folder
+from cellcount_lib.data.folds import fold_and_name, open_fold
 from cellcount_lib.data.manifest import Manifest, manifest
 from cellcount_lib.data.patches import number_and_name, open_patches
 from cellcount_lib.data.sample import Sample
@@ -82,7 +83,8 @@ def load(
         ``simulated`` (or ``simulated:STYLE``), ``fnc-v1``, ``fnc-v2-yellow``, ``fnc-v2-green``,
         ``fnc-v2-red``, ``sbsst265``, ``bbbc038``, ``bbbc039``, ``vgg-cells``, ``folder:PATH`` (your
         own pictures, see `cellcount_lib.data.folder`), ``patches:NUMBER:NAME`` (see
-        `cellcount_lib.data.patches`), or a name with a manifest of your own. Several joined by
+        `cellcount_lib.data.patches`), ``fold:NUMBER:NAME`` (see `cellcount_lib.data.folds`), or a
+        name with a manifest of your own. Several joined by
         ``+`` are one dataset: ``simulated+simulated:nuclei``.
     root : str or Path, optional
         Folder of the downloaded datasets; else CELLCOUNT_DATA, else ``data``.
@@ -116,8 +118,8 @@ def _open(name: str, root: str | Path | None) -> Opened:
 def _kind(name: str) -> str:
     """Return which kind of dataset a name asks for, a key of `KINDS`."""
     first, _, rest = name.partition(":")
-    if first == "patches":
-        return "patches"
+    if first in ("patches", "fold"):
+        return first
     if first == "folder" and ("+" not in name or Path(rest).expanduser().exists()):
         return "folder"
     if "+" in name:
@@ -128,6 +130,11 @@ def _kind(name: str) -> str:
 def _open_patches(name: str, root: str | Path | None) -> Opened:
     number, whole = number_and_name(name.partition(":")[2])
     return open_patches(name, number, _open(whole, root))
+
+
+def _open_fold(name: str, root: str | Path | None) -> Opened:
+    fold, whole = fold_and_name(name.partition(":")[2])
+    return open_fold(name, fold, _open(whole, root))
 
 
 def _open_joined(name: str, root: str | Path | None) -> Opened:
@@ -227,6 +234,7 @@ KINDS: Registry[Callable[[str, str | Path | None], Opened]] = Registry(
         "downloaded": _open_downloaded,
         "folder": _open_folder,
         "patches": _open_patches,
+        "fold": _open_fold,
         "joined": _open_joined,
     },
 )
@@ -266,6 +274,8 @@ def entries_of(name: str) -> dict[str, set[str]]:
     inside: list[str] = []
     if kind == "patches":
         inside = [number_and_name(rest)[1]]
+    elif kind == "fold":
+        inside = [fold_and_name(rest)[1]]
     elif kind == "joined":
         inside = name.split("+")
     elif kind == "simulated":

@@ -167,7 +167,8 @@ def _validate(info: Manifest) -> None:
 
     # The name becomes a folder, the files' names become paths: nothing may lead out of the root.
     plain = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-    free = info.name.startswith("folder:") or info.layout in ("simulated", "joined", "patches")
+    made = ("simulated", "joined", "patches", "fold")
+    free = info.name.startswith("folder:") or info.layout in made
     check(free or bool(plain.fullmatch(info.name)), "a plain name", info.name)
     for file in info.files:
         check(bool(plain.fullmatch(file.name)), "plain file names", file.name)

@@ -28,12 +28,12 @@ from cellcount_lib.machine import cores
 from cellcount_lib.methods.baselines import (
     QUANTILES,
     oracle,
-    otsu_watershed,
     score_adaptive_threshold,
     tune_adaptive_threshold,
 )
 from cellcount_lib.methods.blobs import THRESHOLDS, log_blobs
 from cellcount_lib.methods.harmonise import steps
+from cellcount_lib.postprocess.otsu import otsu_watershed
 from cellcount_lib.registry import Registry
 from cellcount_lib.scoring.cutoff import Choice, choose
 from cellcount_lib.scoring.protocols import protocol
@@ -153,15 +153,23 @@ def _log_blobs(task: Task) -> Answer:
 
 
 def _again(task: Task) -> Answer:
-    """Score the heatmaps that a run has kept."""
-    info = load_model(task.of / MODEL).info
-    scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
+    """Score the heatmaps that a run has kept; of several, joined by +, the best on validation."""
+    folders = [task.of.parent / name for name in task.of.name.split("+")]
     val_labels, test_labels = (
         {s.meta["name"]: s.labels for s in samples}
         for samples in (read_all(task.parts.val), task.tested)
     )
-    choice, _ = scaled.choose_cutoff(load_heatmaps(task.of / "heatmaps-val.npz"), val_labels)
-    rows = scaled.score(load_heatmaps(task.of / "heatmaps-test.npz"), test_labels, choice.cutoff)
+
+    def chosen(folder: Path) -> tuple[Choice, ScaledProtocol, Path]:
+        info = load_model(folder / MODEL).info
+        scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
+        kept = load_heatmaps(folder / "heatmaps-val.npz")
+        return scaled.choose_cutoff(kept, val_labels)[0], scaled, folder
+
+    choice, scaled, best = max(map(chosen, folders), key=lambda found: found[0].value)
+    if len(folders) > 1:
+        choice = choice._replace(note="; ".join(filter(None, [choice.note, f"of {best.name}"])))
+    rows = scaled.score(load_heatmaps(best / "heatmaps-test.npz"), test_labels, choice.cutoff)
     return rows.drop(columns="cutoff"), choice
 
 
@@ -239,7 +247,8 @@ class Scoring:
     profile: str = "laptop"
     protocol: str = "recommended"
     protocol_scale: float | None = None  # as in `training.spec.Training`
-    run: str | None = None  # id of the run, with a method that is of one
+    # id of the run, with a method that is of one; with method "run" several may be joined by +
+    run: str | None = None
     seed: int = 0  # of that run
     harmonise: str | None = None  # with method "apply": steps of `harmonise.STEPS`, joined by +
 

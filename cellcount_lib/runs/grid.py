@@ -45,6 +45,7 @@ class Run:
         if self.chapter == NETWORK:
             words += [p["arch"], p["loss"] or p["recipe"]]
             words += ["ao"] * bool(p["oversample_artifacts"])
+            words += [str(p[k]) for k in ("labels", "optimizer", "lr") if p.get(k) is not None]
         else:
             words += [p["method"], p["protocol"]]
             words += [p["harmonise"].replace("+", "-")] if p["harmonise"] else []
@@ -256,23 +257,26 @@ class _Maker:
         method = METHODS.get(row["method"])
         if method is None or not method.of_a_run:
             return (Run(WITHOUT, dataclasses.asdict(self._build(Scoring, given))),)
-        of = row.get("of")
+        of: Any = row.get("of")
         if isinstance(of, Mapping):
             home = row["method"] == "apply"
             runs = tuple(self._network(of, seed, home=home) for seed in seeds)
-        elif of in self.runs_of:
-            runs = self.runs_of[of]
+            together = [(run,) for run in runs]
         else:
-            raise DataError(
-                f"{self.path}: {row['label']}: of: expected the label of a row above, or the "
-                f"settings of a network; found {of!r}"
-            )
+            labels = of if isinstance(of, list) else [of]
+            if unknown := [label for label in labels if label not in self.runs_of]:
+                raise DataError(
+                    f"{self.path}: {row['label']}: of: expected the label of a row above, a list "
+                    f"of labels, or the settings of a network; found {unknown[0]!r}"
+                )
+            together = list(zip(*(self.runs_of[label] for label in labels), strict=True))
         scorings = []
-        for run in runs:
-            self.extra[run.id] = run
-            asked = {**given, "run": run.id, "seed": run.parameters["seed"]}
+        for runs in together:
+            ids = tuple(run.id for run in runs)
+            self.extra |= dict(zip(ids, runs, strict=True))
+            asked = {**given, "run": "+".join(ids), "seed": runs[0].parameters["seed"]}
             scored = dataclasses.asdict(self._build(Scoring, asked))
-            scorings.append(Run(WITHOUT, scored, needs=(run.id,)))
+            scorings.append(Run(WITHOUT, scored, needs=ids))
         return tuple(scorings)
 
     def _build(self, kind: type, given: Mapping[str, Any]) -> Any:

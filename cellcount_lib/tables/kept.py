@@ -171,4 +171,5 @@ def same_but_for_places(kept: str, asked: str) -> bool:
 
 def needs(record: Record) -> list[str]:
     """Return the ids of the runs whose weights or heatmaps a run used."""
-    return [run for name in ("run", "init") if (run := record.parameters.get(name))]
+    names = (record.parameters.get(name) or "" for name in ("run", "init"))
+    return [run for runs in names for run in runs.split("+") if run]

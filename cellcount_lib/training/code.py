@@ -21,6 +21,7 @@ def chosen_by(training: Training) -> Chosen:
         "recipe": {training.recipe},
         "profile": {training.profile},
         "crop sampling": {plan.sampling},
+        "labelling": {training.labels} if training.labels else set(),
         "protocol": {training.protocol},
         "model": {training.arch},
         "loss": presets,

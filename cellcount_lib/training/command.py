@@ -28,6 +28,14 @@ def train_command(
     oversample_artifacts: Annotated[
         bool, typer.Option("--oversample-artifacts", help="AO: show bright artifacts often.")
     ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Of training pictures, in place of the given: automatic, ragged, ..."),
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd, momentum, rmsprop, adagrad, adam, adamw.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate (default: the recipe's).")] = None,
     grey: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of crops shown without colour.")
     ] = None,

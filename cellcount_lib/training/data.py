@@ -17,6 +17,7 @@ from cellcount_lib.errors import DataError
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.scoring.protocols import CELL_PX
 from cellcount_lib.training.crops import Crops, epoch_places, grid_places
+from cellcount_lib.training.labelling import relabelled
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.profiles import PROFILES, Profile
 from cellcount_lib.training.recipes import Recipe
@@ -108,8 +109,11 @@ def read_data(training: Training, *, root: Path | None = None, jobs: int | None 
             return list(samples)
         return [replace(sample, image=stretched(sample.image)) for sample in samples]
 
+    train = read(parts.train)
+    if training.labels is not None:
+        train = relabelled(train, training.labels, scale=size * parts.protocol_scale)
     return Data(
-        train=read(parts.train),
+        train=train,
         valid=read(parts.val),
         val_set=parts.val,
         test_set=parts.test,

@@ -12,7 +12,11 @@ with warnings.catch_warnings():
         TrainEvalCallback,
     )
     from fastai.callback.fp16 import MixedPrecision
-    from fastai.callback.schedule import ParamScheduler, lr_find  # lr_find adds Learner.lr_find
+    from fastai.callback.schedule import (  # lr_find adds Learner.lr_find
+        ParamScheduler,
+        combined_cos,
+        lr_find,
+    )
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner, Metric, Recorder
     from fastai.optimizer import OptimWrapper

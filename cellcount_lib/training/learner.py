@@ -4,9 +4,10 @@ Taught in: 03_one_experiment
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ from cellcount_lib.training.fast import (
     ParamScheduler,
     Recorder,
     TrainEvalCallback,
+    combined_cos,
 )
 from cellcount_lib.training.loader import Batches
 from cellcount_lib.training.recipes import Recipe
@@ -121,10 +123,16 @@ def optimizer(model: nn.Module, recipe: Recipe, params: object, *, lr: float) ->
                 {"params": [p for p in part if p.ndim > 1], "weight_decay": recipe.weight_decay},
                 {"params": [p for p in part if p.ndim <= 1], "weight_decay": 0.0},
             ]
-    if recipe.optimizer == "sgd":
-        return OptimWrapper(opt=torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum))
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return OptimWrapper(opt=kind(groups, lr=lr, betas=recipe.betas, eps=recipe.eps, fused=True))
+    adaptive: dict[str, Any] = {"betas": recipe.betas, "eps": recipe.eps, "fused": True}
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": torch.optim.SGD,
+        "momentum": partial(torch.optim.SGD, momentum=recipe.momentum),
+        "rmsprop": torch.optim.RMSprop,
+        "adagrad": torch.optim.Adagrad,
+        "adam": partial(torch.optim.Adam, **adaptive),
+        "adamw": partial(torch.optim.AdamW, **adaptive),
+    }
+    return OptimWrapper(opt=kinds[recipe.optimizer](groups, lr=lr))
 
 
 def rates(recipe: Recipe, lr: float) -> float | NDArray[np.float64]:
@@ -146,7 +154,10 @@ def fit(learn: EpochLearner, recipe: Recipe, lr: float) -> None:
     largest = rates(recipe, lr)
     if recipe.schedule == "one-cycle":
         # Up to `lr` in a quarter of the steps, down to almost nothing; momentum the other way.
-        learn.fit_one_cycle(recipe.epochs, largest)
+        cycle = {"lr": combined_cos(0.25, largest / 25, largest, largest / 1e5)}
+        if recipe.optimizer in ("momentum", "adam", "adamw"):
+            cycle["mom"] = combined_cos(0.25, 0.95, 0.85, 0.95)
+        learn.fit(recipe.epochs, largest, cbs=ParamScheduler(cycle))
     elif recipe.schedule == "steps":
         every = recipe.patience / recipe.epochs
 

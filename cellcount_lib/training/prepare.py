@@ -134,6 +134,7 @@ def identity(
         "profile": dataclasses.asdict(profile),
         "oversample_artifacts": training.oversample_artifacts,
         "stretch": training.stretch,
+        "labels": training.labels,
         "init": training.init,
         "seed": training.seed,
         "scale": data.scale,

@@ -11,7 +11,7 @@ from cellcount_lib.registry import Registry
 from cellcount_lib.training.augment import Augmentation
 from cellcount_lib.training.crops import Copies
 
-Optimizer = Literal["adam", "adamw", "sgd"]
+Optimizer = Literal["sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"]
 Schedule = Literal["plateau", "one-cycle", "steps", "constant"]
 Monitor = Literal["valid_loss", "dice"]
 Sampling = Literal["grid", "random", "cells"]
@@ -45,7 +45,7 @@ class Recipe:
     min_delta: float = 0.0  # smaller gains do not count as improvement
     weight_map: bool = False  # whether the loss is weighted by maps
     weight_decay: float = 0.0
-    momentum: float = 0.9
+    momentum: float = 0.9  # of "momentum"
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam
     eps: float = 1e-8
     # rate of the layers down to the bottleneck, relative to the others'; 0 keeps them as they are
@@ -118,7 +118,7 @@ _CLISSA = Recipe(
 _FCN = Recipe(
     name="fcn2016",
     source="S2, section 3",
-    optimizer="sgd",
+    optimizer="momentum",
     lr=0.01,
     schedule="steps",
     patience=20,

@@ -4,14 +4,16 @@ Taught in: 03_one_experiment
 """
 
 from dataclasses import dataclass, replace
+from typing import cast, get_args
 
 from cellcount_lib import losses
 from cellcount_lib.checks import check_positive
 from cellcount_lib.errors import InputError, unknown_name
 from cellcount_lib.models import MODELS
 from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.training.labelling import LABELLINGS
 from cellcount_lib.training.profiles import PROFILES, Profile
-from cellcount_lib.training.recipes import RECIPES, Recipe
+from cellcount_lib.training.recipes import RECIPES, Optimizer, Recipe
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Training:
     weight_map: bool | None = None
     # AO of S3: the crops with the most artifacts are drawn as often as the recipe's `copies` say
     oversample_artifacts: bool = False
+    # how training pictures are labelled, in place of the labels that are given: in `LABELLINGS`
+    labels: str | None = None
+    optimizer: str | None = None  # as in `Recipe`
+    lr: float | None = None  # its learning rate, the largest of the schedule
     grey: float | None = None  # share of the crops that are shown without colour
     stretch: bool = False  # pictures are `stretched`, now and whenever the model is used
     init: str | None = None  # start from the weights of this model file instead of fresh ones
@@ -53,7 +59,11 @@ class Training:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InputError(f"{name}: expected a whole number >= 1, found {value!r}")
-        for name in ("scale", "protocol_scale"):
+        if self.labels is not None:
+            LABELLINGS[self.labels]
+        if self.optimizer is not None and self.optimizer not in get_args(Optimizer):
+            raise unknown_name("optimiser", self.optimizer, get_args(Optimizer))
+        for name in ("scale", "protocol_scale", "lr"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         self.resolved()
@@ -66,6 +76,8 @@ class Training:
             recipe,
             batch=self.batch or profile.batch or recipe.batch,
             loss=self.loss or recipe.loss,
+            optimizer=cast("Optimizer", self.optimizer or recipe.optimizer),
+            lr=self.lr or recipe.lr,
             weight_map=recipe.weight_map if self.weight_map is None else self.weight_map,
         )
         if self.grey is not None:

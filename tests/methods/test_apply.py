@@ -1,6 +1,7 @@
 """Networks away from home: what a step changes, and what stays as it was at home."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from cellcount_lib.data.datasets import load
 from cellcount_lib.data.images import read_image, write_png
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
+from cellcount_lib.inference.heatmaps import Kept, load_heatmaps, save_heatmaps
 from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.methods.apply import apply
 from cellcount_lib.methods.harmonise import measure
@@ -73,6 +75,23 @@ def test_at_home_a_network_scores_what_its_run_scored(home):
     rows, choice = apply(folder, parts, ScaledProtocol(protocol("recommended"), 0.45, 1))
     assert choice == result.choice
     pd.testing.assert_frame_equal(rows, result.images)
+
+
+def test_of_several_runs_the_best_on_validation_pictures_is_scored(home):
+    base, folder, result = home
+    poor = folder.parent / "poor"
+    shutil.copytree(folder, poor, dirs_exist_ok=True)
+    kept = load_heatmaps(folder / "heatmaps-val.npz")  # finds nothing in the pictures but one
+    for name in list(kept)[1:]:
+        kept[name] = Kept(np.full_like(kept[name].code, -2000), kept[name].size)
+    save_heatmaps(poor / "heatmaps-val.npz", kept)
+    data = f"folder:{base / 'discs'}"
+    for names in ("poor+one", "one+poor"):
+        asked = Scoring("run", data, "smoke", protocol_scale=0.45, run=names)
+        found = score(asked, run=folder.parent / names)
+        pd.testing.assert_frame_equal(found.images, result.images)
+        assert found.choice.note.endswith("of one")
+        assert found.choice.value == result.choice.value
 
 
 def test_mirrored_a_network_is_asked_four_times_and_its_answers_averaged(home):

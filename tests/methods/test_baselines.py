@@ -12,11 +12,10 @@ from cellcount_lib.methods.baselines import (
     adaptive_threshold,
     intensity_rank,
     oracle,
-    otsu_mask,
-    otsu_watershed,
     score_adaptive_threshold,
     tune_adaptive_threshold,
 )
+from cellcount_lib.postprocess.otsu import otsu_mask, otsu_watershed
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import PROTOCOLS, protocol
 from cellcount_lib.scoring.sweeps import sweep

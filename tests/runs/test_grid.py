@@ -99,6 +99,23 @@ def test_scoring_again_needs_its_run_and_has_its_seed(tmp_path):
     assert all(order.index(need) < order.index(r.id) for r in made.runs for need in r.needs)
 
 
+def test_a_row_may_be_the_best_of_several_rows_of_the_same_seed(tmp_path):
+    rows = [
+        {"label": "slow", "set": {"lr": 0.001}},
+        {"label": "fast", "set": {"lr": 0.01}},
+        {"label": "best", "method": "run", "of": ["slow", "fast"]},
+    ]
+    slow, fast, best = grid(tmp_path, seeds=[0, 5], rows=rows).rows
+    assert [run.parameters["lr"] for run in slow.runs + fast.runs] == [0.001, 0.001, 0.01, 0.01]
+    for seed, one, other, run in zip((0, 5), slow.runs, fast.runs, best.runs, strict=True):
+        assert run.needs == (one.id, other.id)
+        assert run.parameters["run"] == f"{one.id}+{other.id}"
+        assert run.parameters["seed"] == seed
+    rows[2]["of"] = ["slow", "quick"]
+    with pytest.raises(DataError, match="found 'quick'"):
+        grid(tmp_path, rows=rows)
+
+
 def test_another_dataset_is_another_table(tmp_path):
     made = grid(tmp_path, dataset="folder:/some/where/my-cells")
     assert made.name == "g-my-cells"

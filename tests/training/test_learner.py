@@ -122,6 +122,57 @@ def test_one_cycle_goes_up_and_down(crops):
     assert seen[-1] < 0.01 / 100
 
 
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("sgd", lambda groups: torch.optim.SGD(groups, lr=0.01)),
+        ("momentum", lambda groups: torch.optim.SGD(groups, lr=0.01, momentum=0.9)),
+        ("rmsprop", lambda groups: torch.optim.RMSprop(groups, lr=0.01)),
+        ("adagrad", lambda groups: torch.optim.Adagrad(groups, lr=0.01)),
+        ("adam", lambda groups: torch.optim.Adam(groups, lr=0.01, betas=(0.95, 0.99), eps=1e-5)),
+        ("adamw", lambda groups: torch.optim.AdamW(groups, lr=0.01, betas=(0.95, 0.99), eps=1e-5)),
+    ],
+)
+def test_every_optimiser_is_torchs(crops, name, plain):
+    plan = replace(short("recommended", schedule="constant", optimizer=name), epochs=1)
+    learn = learner(crops, plan)
+    fit(learn, plan, 0.01)
+    model = build("small-unet", bn_momentum=0.1, seed=1).to(memory_format=torch.channels_last)
+    train, _ = batches(crops)
+    decayed, bare = ([p for p in model.parameters() if (p.ndim > 1) == d] for d in (True, False))
+    optimizer = plain(
+        [{"params": decayed, "weight_decay": 0.01}, {"params": bare, "weight_decay": 0}]
+    )
+    for image, *targets in train:
+        optimizer.zero_grad()
+        losses.build("bce")(model(image), *targets).backward()
+        optimizer.step()
+    for (key, a), b in zip(
+        learn.model.state_dict().items(), model.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adagrad", "adamw"])
+def test_a_cycle_gives_no_momentum_to_an_optimiser_without_it(crops, name):
+    plan = replace(short("recommended", optimizer=name), epochs=1)
+    seen = []
+
+    class Momenta(Callback):
+        def after_batch(self):
+            if self.training:
+                group = self.opt.opt.param_groups[0]
+                seen.append(group["betas"][0] if "betas" in group else group.get("momentum", 0))
+
+    learn = learner(crops, plan, cbs=[Momenta()])
+    fit(learn, plan, 0.01)
+    if name in ("momentum", "adamw"):
+        assert seen[0] == pytest.approx(0.95, abs=0.01)
+        assert min(seen) == pytest.approx(0.85, abs=0.02)
+    else:
+        assert set(seen) == {0}
+
+
 def test_a_plateau_lowers_the_rate_of_the_optimiser_and_then_stops(crops):
     plan = short(
         "morelli2021", patience=2, factor=0.5, stop_after=3, min_delta=1e9, epochs=20, loss="bce"

@@ -31,7 +31,7 @@ def test_the_published_recipes_say_what_the_studies_say():
         200,
     )
     assert (r23.augmentation.share, r23.augmentation.affine_share) == (0.5, 0.75)
-    assert (s2.optimizer, s2.lr, s2.patience, s2.factor) == ("sgd", 0.01, 20, 0.1)
+    assert (s2.optimizer, s2.lr, s2.patience, s2.factor) == ("momentum", 0.01, 20, 0.1)
 
 
 @pytest.mark.parametrize("grid", ["losses", "losses-bbbc038-fluo-x1"])
@@ -100,6 +100,9 @@ def test_every_way_of_sampling_has_its_function():
         ({"epochs": 0}, "epochs: expected a whole number >= 1, found 0"),
         ({"crop": 2.5}, "crop: expected a whole number >= 1, found 2.5"),
         ({"scale": -1}, "scale: expected"),
+        ({"optimizer": "adma"}, "unknown optimiser 'adma'; did you mean 'adam'"),
+        ({"lr": 0}, "lr: expected"),
+        ({"labels": "ragget"}, "unknown labelling 'ragget'; did you mean 'ragged'"),
         ({"grey": 2.0}, "grey: expected a number from 0 to 1, found 2.0"),
     ],
     ids=str,
