@@ -24,6 +24,7 @@ from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.info import MODEL
 from cellcount_lib.inference.model_file import load_model
+from cellcount_lib.inference.published import published
 from cellcount_lib.machine import cores
 from cellcount_lib.methods.baselines import (
     QUANTILES,
@@ -191,6 +192,13 @@ def _mirrored(task: Task) -> Answer:
     return scaled.score(*look(task.tested), choice.cutoff).drop(columns="cutoff"), choice
 
 
+def _published(task: Task) -> Answer:
+    """Apply the network that the authors of a dataset released, at full size."""
+    look = partial(heatmaps, published(task.parts.train.name, root=task.root), scale=1.0)
+    choice, _ = task.scaled.choose_cutoff(*look(task.parts.val))
+    return task.scaled.score(*look(task.tested), choice.cutoff).drop(columns="cutoff"), choice
+
+
 def _apply(task: Task) -> Answer:
     from cellcount_lib.methods.apply import apply
 
@@ -222,6 +230,10 @@ METHODS: Registry[Method] = Registry(
         "log-blobs": Method(
             "peaks of the Laplacian of a Gaussian, drawn as discs; cutoff tuned on validation",
             _log_blobs,
+        ),
+        "published-weights": Method(
+            "the network that the authors of the dataset released; cutoff chosen on validation",
+            _published,
         ),
         "run": Method("the heatmaps that a run has kept, under this protocol", _again, True),
         "mirrored": Method(

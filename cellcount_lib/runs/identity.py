@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NO_WORK = {"parameters", "injected-parameters", "quiz", "given", "stub", "solution", "check"}
 # Parameters that came after the first records: at their default they are as if they were not there,
 # so that a run keeps its name.
-LATER = dict.fromkeys(["harmonise", "labels", "optimizer", "lr"])
+LATER = {"harmonise": None, "stretch": False, "labels": None, "optimizer": None, "lr": None}
 
 
 def identity_of(
