@@ -13,7 +13,7 @@ from cellcount_lib.errors import InputError
 from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.info import DEFAULT, names, shipped
 from cellcount_lib.inference.network import Network, Prediction, predict
-from cellcount_lib.methods.baselines import otsu_mask, otsu_watershed
+from cellcount_lib.postprocess.otsu import otsu_mask, otsu_watershed
 from cellcount_lib.scoring.protocols import CELL_PX
 from cellcount_lib.scoring.protocols import protocol as named
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cellcount_lib.checks import check_positive
 from cellcount_lib.data.sample import components
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.methods.baselines import otsu_mask
+from cellcount_lib.postprocess.otsu import otsu_mask
 
 AUTO = "auto"
 CellSize = float | str | Mapping[str, float]
