@@ -530,6 +530,18 @@ def test_the_cell_among_three_classes_competes_with_the_other_two_together():
     assert cell_logit(logits).item() == pytest.approx(logit(share), abs=1e-6)
 
 
+def test_depths_and_classes_by_hand():
+    depth = build("distance")(torch.full((1, 1, 1, 1), logit(0.9)), torch.tensor([[[51]]]))
+    assert depth.item() == pytest.approx(-0.2 * math.log(0.9) - 0.8 * math.log(0.1), abs=1e-5)
+    logits, classes = torch.zeros(1, 3, 1, 2), torch.tensor([[[1, 2]]])
+    logits[0, 1] = math.log(2)  # shares 1/4, 1/2, 1/4
+    by_hand = (math.log(2) + 4 * math.log(4)) / 5
+    for target in (classes, classes[:, None]):
+        assert build("three-class-4")(logits, target).item() == pytest.approx(by_hand, abs=1e-5)
+    with pytest.raises(InputError, match="classes 0, 1 and 2"):
+        build("three-class-4")(logits, classes + 1)
+
+
 # --- names and settings -------------------------------------------------------------------------
 
 
