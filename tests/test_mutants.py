@@ -114,3 +114,10 @@ def test_tests_that_fail_without_a_mutant_are_said(checkout, tmp_path):
     (checkout / FILE).write_text(RULE.replace("18", "30"))
     with pytest.raises(SystemExit, match=r"rule\.py: its tests fail as it is; see .*tests\.log"):
         tool.measure(tool.mutants(FILE, checkout)[:1], tmp_path, checkout)
+
+
+def test_what_is_said_to_be_equivalent_is_a_mutant_that_there_is():
+    known = tool.equivalent()
+    there = {(m.file, *m.lines) for file in {key[0] for key in known} for m in tool.mutants(file)}
+    assert set(known) <= there
+    assert all(known.values())

@@ -47,7 +47,7 @@ OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
     **{ast.And: ("and", "or"), ast.Or: ("or", "and"), ast.USub: ("-", ""), ast.Invert: ("~", "")},
 }
 # A mutant that runs on is ended: after so many times the seconds of the unchanged module, at least.
-LIMIT, LEAST = 20.0, 30.0
+LIMIT, LEAST = 10.0, 30.0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def strip(markers):
         ([2, 0, 0, 0, 0, 1], [2, 2, 2, 0, 1, 1]),  # whatever the numbers
         ([1, 0, 2], [1, 0, 2]),
         ([0, 0, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]),
+        ([0, 1, 1, 2, 2, 0], [1, 1, 1, 2, 2, 2]),  # markers that touch get no line
         ([0, 0, 0], [0, 0, 0]),
     ],
 )
@@ -49,3 +50,8 @@ def test_objects_do_not_interfere():
     alone = flood_with_line(distance_inside(left), markers * left, left)
     np.testing.assert_array_equal(both * left, alone)
     assert (both[right] == 3).all()
+
+
+def test_sizes_are_those_of_the_released_code_unless_said_otherwise():
+    # R21: maximum_filter(30), a footprint of 40x40, plateaus of 25 pixels, labelled by edges, uint8
+    assert Plateaus() == Plateaus(30, 40, 25, 1, flat_is_empty=False, eight_bit=True)
