@@ -68,7 +68,8 @@ def test_what_is_written_is_read_to_the_last_bit(tmp_path):
 
 def learner(samples, name):
     crops = Crops(samples)
-    recipe = replace(RECIPES[name].shortened(3), loss="bce", schedule="constant")
+    plain = RECIPES.get(name) or replace(RECIPES["recommended"], optimizer=name)
+    recipe = replace(plain.shortened(3), loss="bce", schedule="constant")
     options = {"side": 32, "batch": 4}
     change = recipe.augmentation
     return recipe, make_learner(
@@ -85,7 +86,9 @@ def pictures(discs):
     return read_data(training(discs), jobs=1).train[:2]
 
 
-@pytest.mark.parametrize("name", ["recommended", "fcn2016-discriminative"])
+@pytest.mark.parametrize(
+    "name", ["recommended", "fcn2016-discriminative", "sgd", "rmsprop", "adagrad"]
+)
 def test_a_learner_is_restored_with_its_optimiser_laid_out_as_its_parameters(
     name, pictures, tmp_path
 ):
