@@ -285,7 +285,7 @@ def measure(asked: list[Mutant], out: Path, root: Path = ROOT, *, again: bool = 
     log, limits = out / "tests.log", dict[tuple[str, ...], float]()
     for number, mutant in enumerate(left, 1):
         path, ended = copy / mutant.file, "survived"
-        for tests in filter(None, watching(mutant.file, root)):
+        for tests in filter(None, watching(mutant.file, copy)):
             if ended != "survived":
                 break
             if (files := tuple(tests)) not in limits:
