@@ -9,6 +9,8 @@ import torch
 
 from benchmarks.harness import Case, all_cores
 from cellcount_lib import records
+from cellcount_lib.inference.engine import load_onnx
+from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.inference.predict import choose_precision, heatmap
 from cellcount_lib.models import build
 
@@ -50,6 +52,18 @@ def cases() -> list[Case]:
                 same=close(1e-4 if precision == "fp32" else 0.02),
             )
         )
+    network, exact = load_onnx(), load_model(precision="fp32")
+    found.append(
+        Case(
+            "logits of a 1600x1200 picture at half its size, shipped model, ONNX Runtime",
+            ours=lambda: network.logit_map(image, scale=0.5),
+            reference=all_cores()(lambda: exact.logit_map(image, scale=0.5)),
+            reference_is="torch, float32",
+            at_least=1.0,
+            same=close(0.01),
+            rounds=5,
+        )
+    )
     return found
 
 

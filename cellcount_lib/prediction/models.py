@@ -53,13 +53,9 @@ def open_models(
     return [_open(name, device=device, precision=precision, at_once=at_once)]
 
 
-def choose(models: Sequence[Model], image: NDArray[np.uint8], width: float | None) -> Model:
-    """Return the model that suits a picture: the first, or Otsu where it `suits_otsu`.
-
-    Without a `width` of its cells there is nothing to tell Otsu's watershed.
-    """
-    otsu_too = len(models) > 1 and width is not None
-    return models[-1] if otsu_too and suits_otsu(image) else models[0]
+def choose(models: Sequence[Model], image: NDArray[np.uint8]) -> Model:
+    """Return the model that suits a picture: the first, or Otsu where it `suits_otsu`."""
+    return models[-1] if len(models) > 1 and suits_otsu(image) else models[0]
 
 
 def suits_otsu(image: NDArray[np.uint8]) -> bool:

@@ -243,7 +243,7 @@ def _count(
         size, origin = stated, "file" if stated is not None else "unknown, assumed as in training"
     for plane in read_planes(picture.path, counting.channels):
         key = picture.key if plane.number == 0 else f"{picture.key}_{plane.number:04d}"
-        model, width, width_from = _model_and_width(plane.image, models, counting)
+        model, width, width_from = model_and_width(plane.image, models, counting)
         prediction = model.apply(
             plane.image,
             pixel_size_um=size,
@@ -274,7 +274,7 @@ def _count(
         yield {"key": key, "row": row, "objects": measured.objects}
 
 
-def _model_and_width(
+def model_and_width(
     image: NDArray[np.uint8], models: Sequence[Model], counting: Counting
 ) -> tuple[Model, float | None, str]:
     """Return what counts a picture, the width of its cells, and where that comes from.
@@ -284,11 +284,11 @@ def _model_and_width(
     """
     if not isinstance(counting.cell_px, str):
         width = cast(float, counting.cell_px)
-        return choose(models, image, width), width, "option"
+        return choose(models, image), width, "option"
     if counting.pixel_size_um is not None:
         return models[0], None, "pixel size"
     estimate = estimated_width(image)
-    model = choose(models, image, estimate)
+    model = choose(models, image)
     if estimate is None:
         return model, None, "pixel size, or as in training"
     known = model.cell_px
