@@ -54,7 +54,6 @@ ENTRIES: Registry[Mapping[str, Any]] = Registry(
         # fields of `Training`; what an entry leaves out is the profile's and the recipe's
         "recommended": {"recipe": "recommended"},
         "short": {"recipe": "recommended", "steps": 45},
-        "small-batch": {"recipe": "recommended", "batch": 4},
         "small-crops": {"recipe": "recommended", "crop": 64, "batch": 8, "steps": 180},
     },
 )
