@@ -50,13 +50,19 @@ from cellcount_lib.machine import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
-        torch.ones(2_000_000) + torch.ones(2_000_000)  # 8 MB each: 2000 pages
+        several = [torch.ones(2_000_000) for _ in range(6)]  # 8 MB each: 2000 pages
+        del several
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+faults()
+given_back = faults()
 keep_freed_memory()
 faults()
-print(faults())
+print(given_back, faults())
 """
     given = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True)
-    assert int(ran.stdout) < 1000, ran.stderr
+    assert ran.returncode == 0, ran.stderr
+    given_back, kept = map(int, ran.stdout.split())
+    assert given_back > 10_000
+    assert kept < 1000
