@@ -629,6 +629,7 @@ def test_settings_override_the_preset():
         ("tversky", {"alpha": -0.1}, "alpha, beta: expected"),
         ("focal-tversky", {"gamma": 0}, "gamma: expected"),
         ("combined", {"bce": 0, "dice": 0, "focal": 0}, "weights of the terms"),
+        ("combined", {"bce": math.inf}, "weights of the terms"),
     ],
 )
 def test_bad_settings_are_named(name, settings, message):
