@@ -49,7 +49,7 @@ def checkout(tmp_path, monkeypatch):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    monkeypatch.setattr(tool, "LEAST", 3.0)
+    monkeypatch.setattr(tool, "LEAST", 8.0)
     monkeypatch.setattr(tool, "LIMIT", 0.0)
     monkeypatch.setattr(tool, "warm", lambda: None)
     return root

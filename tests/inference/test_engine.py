@@ -60,7 +60,7 @@ def test_logits_and_description_are_those_of_torch(both):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected.numpy(), atol=2e-5, rtol=1e-4)
         pair = [one.logit_map(image, scale=0.7) for one in (trained, network)]
-        assert pair[0].std() > 0.01 or size == (1, 1)
+        assert len(np.unique(pair[0])) > 2 or size == (1, 1)
         np.testing.assert_allclose(*pair, atol=1 / 256)  # the step of what is kept
 
 

@@ -76,7 +76,7 @@ def test_stretched_in_training_as_in_evaluation(discs, tmp_path):
 @pytest.mark.parametrize("loss", ["boundary-bell", "stars", "flows"])
 def test_other_questions_are_learned_kept_and_scored_again(loss, discs, tmp_path):
     result = train(
-        training(discs, loss=loss, arch="c-resunet", steps=22), tmp_path, show=False, jobs=1
+        training(discs, loss=loss, arch="c-resunet", steps=30), tmp_path, show=False, jobs=1
     )
     losses = [row["train_loss"] for row in result.history]
     assert losses[-1] < losses[0] / 2
