@@ -1,6 +1,7 @@
 """tools/mutants.py on a module of two functions, whose mutants are written down here."""
 
 import subprocess
+import sys
 
 import pytest
 
@@ -66,13 +67,26 @@ def test_operators_signs_and_constants_change_and_words_and_types_do_not(checkou
     ]
 
 
-def test_what_no_test_notices_survives_and_is_tried_again_when_asked(checkout, tmp_path, capfd):
+def measured(checkout, out, number, *, again=False):
+    """Measure some mutants in a process of its own: it forks, which threads of a worker forbid."""
+    code = f"""
+from pathlib import Path
+from tools import mutants as tool
+tool.LEAST, tool.LIMIT, tool.warm = 8.0, 0.0, lambda: None
+made = tool.mutants({FILE!r}, Path({str(checkout)!r}))
+tool.measure(made[:{number}], Path({str(out)!r}), Path({str(checkout)!r}), again={again})
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=tool.ROOT, check=True)
+    return tool.Tried(out / "tried.tsv")
+
+
+def test_what_no_test_notices_survives_and_is_tried_again_when_asked(checkout, tmp_path):
     made, out = tool.mutants(FILE, checkout), tmp_path / "out"
     out.mkdir()
-    tried = tool.measure(made[:5], out, checkout)
-    assert tool.measure(made, out, checkout).ended | tried.ended == tool.Tried(tried.path).ended
+    assert len(measured(checkout, out, 5).ended) == 5
+    tried = measured(checkout, out, len(made))
     assert len(tried.path.read_text().splitlines()) == len(made), "each once"
-    ended = {m.lines[1]: tool.Tried(tried.path).ended[m.key] for m in made}
+    ended = {m.lines[1]: tried.ended[m.key] for m in made}
     survivors = {CHANGED[1], CHANGED[2], CHANGED[10]}
     assert {line for line, how in ended.items() if how == "survived"} == survivors
     assert ended["n += 1"] == "killed by the time"
@@ -81,7 +95,7 @@ def test_what_no_test_notices_survives_and_is_tried_again_when_asked(checkout, t
     where = checkout / tool.EQUIVALENT
     where.parent.mkdir()
     where.write_text(f"{FILE}\treturn -n\treturn n\t-0 is 0\n")
-    every = tool.Tried(tried.path).ended
+    every = tried.ended
     row = "| 11 | 8 | 3 | 1 | 73% | 80% |"
     assert tool.table(made, every, checkout).splitlines()[-2:] == [
         f"| scoring {row}",
@@ -90,7 +104,7 @@ def test_what_no_test_notices_survives_and_is_tried_again_when_asked(checkout, t
 
     test = checkout / "tests" / "scoring" / "test_rule.py"
     test.write_text(f"{TEST}    assert not older(18)\n")
-    again = tool.measure(made, out, checkout, again=True).ended
+    again = measured(checkout, out, len(made), again=True).ended
     assert [m.lines[1] for m in made if again[m.key] == "survived"] == [CHANGED[1], CHANGED[10]]
 
 

@@ -296,7 +296,8 @@ def measure(asked: list[Mutant], out: Path, root: Path = ROOT, *, again: bool = 
                 limits[files] = max(LEAST, LIMIT * (time.monotonic() - start))
             path.write_text(mutant.text)
             # bytecode is known by the second of its source: one that no version of this file had
-            os.utime(path, (number, number))
+            moment = int.from_bytes(os.urandom(4), "big")
+            os.utime(path, (moment, moment))
             ended = tested(copy, tests, log, limits[files])
         path.write_text(mutant.source)
         tried.add(mutant, ended)
