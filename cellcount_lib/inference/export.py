@@ -60,6 +60,7 @@ def export_onnx(trained: TrainedModel, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
+    _forget_traces(model)
     _halve(model.graph)
     about = trained.info.header() | {
         "weights": tensor_digest(trained.model.state_dict())[:12],
@@ -68,6 +69,16 @@ def export_onnx(trained: TrainedModel, path: Path) -> None:
     }
     onnx.helper.set_model_props(model, about)
     write_whole(path, model.SerializeToString())
+
+
+def _forget_traces(model: Any) -> None:
+    """Remove what torch notes beside nodes and values: lines of code, with paths of the machine."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for weights in graph.initializer:
+        weights.ClearField("metadata_props")
 
 
 def _halve(graph: Any) -> None:

@@ -1,6 +1,8 @@
 """Networks as ONNX files: the same answer as torch's, and nothing else is taken for one."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,7 +15,7 @@ from cellcount_lib.inference import tiles as cut
 from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.export import export_onnx
 from cellcount_lib.inference.formulations import formulation
-from cellcount_lib.inference.info import ModelInfo, names
+from cellcount_lib.inference.info import SHIPPED, ModelInfo, names
 from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.inference.network import predict
 from cellcount_lib.inference.predict import answer
@@ -62,6 +64,14 @@ def test_logits_and_description_are_those_of_torch(both):
         pair = [one.logit_map(image, scale=0.7) for one in (trained, network)]
         assert len(np.unique(pair[0])) > 2 or size == (1, 1)
         np.testing.assert_allclose(*pair, atol=1 / 256)  # the step of what is kept
+
+
+def test_a_file_says_nothing_of_the_machine_that_wrote_it(both):
+    for path in (both[2] / "m.onnx", *SHIPPED.glob("*.onnx")):
+        written = path.read_bytes()
+        assert b"stack_trace" not in written, path
+        assert b"export.py" not in written, path
+        assert os.fsencode(Path(torch.__file__).parent) not in written, path
 
 
 def test_a_model_says_whether_pictures_are_stretched(both):
