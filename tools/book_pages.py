@@ -118,7 +118,11 @@ def likeness() -> str:
 
 def speedrun() -> str:
     made = ROOT / "results" / "speedrun.md"
-    return made.read_text() if made.exists() else "No run has been kept yet: `make speedrun`."
+    return (
+        made.read_text()
+        if made.exists()
+        else ("No run has been kept yet (`make speedrun`); until then the targets are provisional.")
+    )
 
 
 def status() -> str:

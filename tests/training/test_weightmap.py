@@ -227,7 +227,7 @@ def test_in_a_crowd_the_map_raises_the_share_of_cells_as_in_the_code_of_2021():
     """The densest window of chapter 4.
 
     An audit of the released code found 0.717 and 0.734, as this code did, in a picture of the
-    simulator before; what the picture is now has no audit, so these two are this code's.
+    simulator before. The picture is another one now: the shares are worked out from the formula.
     """
     sample = simulate(281, seed=0)
     density = ndimage.uniform_filter(sample.mask.astype(float), (220, 300))
@@ -239,6 +239,16 @@ def test_in_a_crowd_the_map_raises_the_share_of_cells_as_in_the_code_of_2021():
         return size[labels > 0].sum() / size.sum()
 
     without, with_map = (share(crop_of(labels, mapped=mapped)) for mapped in (False, True))
-    assert (round(without, 3), round(with_map, 3)) == (0.699, 0.743)
-    plain = torch.tensor(weight_map(labels, cell_weight=1.0))[None, None]
-    assert round(share(plain), 3) == 0.658  # the map without its 1.5 takes from the cells
+    plain = share(torch.tensor(weight_map(labels, cell_weight=1.0))[None, None])
+
+    def worked_out(cell, background):
+        p = 1 / (1 + np.exp(2.0))  # cells pull by 1 - p and weigh 1.5, background pulls by p
+        inside = labels > 0
+        pulled = np.where(inside, 1.5 * (1 - p) * cell, p * background)
+        return pulled[inside].sum() / pulled.sum()
+
+    outside = one_transform_per_object(labels)
+    assert without == pytest.approx(worked_out(1.0, 1.0), abs=1e-4)
+    assert with_map == pytest.approx(worked_out(1.5, outside), abs=2e-3)  # kept in few bits
+    assert plain == pytest.approx(worked_out(1.0, outside), abs=1e-4)
+    assert plain < without < with_map, "the map without its 1.5 takes from the cells"
