@@ -20,7 +20,7 @@ CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) d
 SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
 PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated|book/chapters' | sort)
 RESULTS := $(shell find results -type f | sort)
-# the scale of the chapters that train: smoke, laptop, gpu, paper
+# the scale of the chapters that train: smoke, laptop, study, gpu, paper
 PROFILE ?= laptop
 # what `make speedrun` trains on
 DATA ?= simulated

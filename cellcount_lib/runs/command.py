@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cellcount_lib.runs.status import State
 
 GridName = Annotated[str, typer.Argument(help="Name of a grid in experiments/, or a YAML file.")]
-ProfileName = Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")]
+ProfileName = Annotated[str, typer.Option(help="Scale: smoke, laptop, study, gpu, paper.")]
 Seeds = Annotated[str | None, typer.Option(help="Seeds separated by commas (default: the grid's).")]
 DatasetName = Annotated[
     str | None,

@@ -18,7 +18,9 @@ def train_command(
     recipe: Annotated[
         str, typer.Option(help="How to train: recommended, morelli2021, clissa2023, fcn2016, ...")
     ] = "recommended",
-    profile: Annotated[str, typer.Option(help="Scale: smoke, laptop, gpu, paper.")] = "laptop",
+    profile: Annotated[
+        str, typer.Option(help="Scale: smoke, laptop, study, gpu, paper.")
+    ] = "laptop",
     protocol: Annotated[str, typer.Option(help="How to score.")] = "recommended",
     loss: Annotated[str | None, typer.Option(help="Loss (default: the recipe's).")] = None,
     weight_map: Annotated[

@@ -75,7 +75,7 @@ def test_every_recipe_is_whole(one):
 
 
 def test_profiles_grow():
-    assert list(PROFILES) == ["smoke", "laptop", "gpu", "paper"]
+    assert list(PROFILES) == ["smoke", "laptop", "study", "gpu", "paper"]
     sides = [profile.crop for profile in PROFILES.values()]
     assert sides == sorted(sides)
 
