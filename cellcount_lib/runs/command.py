@@ -1,6 +1,8 @@
 """The commands ``cellcount run``, ``cellcount status`` and ``cellcount execute``."""
 
 import os
+import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,8 +61,8 @@ def run_command(
 ) -> None:
     """Run what is missing of a grid, or has failed. Interrupted runs go on where they stopped.
 
-    Runs start in the order of the rows. Give the same command again after any interruption. A run
-    that fails stops no other; the exit code is then 1.
+    Runs start in the order of the rows; in a log, each writes a line when it ends. Give the same
+    command again after any interruption. A run that fails stops no other; the exit code is then 1.
     """
     from tqdm import tqdm
 
@@ -189,16 +191,26 @@ def _line(states: "Sequence[State]") -> str:
 
 
 def _follow(folders: "list[Path]", bar: "tqdm[Any]") -> "Callable[[], None]":
-    """Advance the bar as records appear; return what stops that."""
+    """Follow records as they appear, by a bar or in a log by lines; return what stops that."""
     import threading
 
     from cellcount_lib.records import RECORD
 
     over = threading.Event()
+    waiting = list(folders)
+
+    def look() -> None:
+        for folder in [f for f in waiting if (f / RECORD).exists()]:
+            waiting.remove(folder)
+            bar.update()
+            if bar.disable:
+                done = len(folders) - len(waiting)
+                typer.echo(f"{datetime.now():%H:%M} {done} of {len(folders)}: {_ended(folder)}")
+                sys.stdout.flush()
 
     def watch() -> None:
         while not over.wait(0.5):
-            bar.update(sum((f / RECORD).exists() for f in folders) - bar.n)
+            look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -206,6 +218,15 @@ def _follow(folders: "list[Path]", bar: "tqdm[Any]") -> "Callable[[], None]":
     def stop() -> None:
         over.set()
         thread.join()
-        bar.update(sum((f / RECORD).exists() for f in folders) - bar.n)
+        look()
 
     return stop
+
+
+def _ended(folder: Path) -> str:
+    """Say in a line how a run has ended."""
+    from cellcount_lib.records import RECORD, read_record
+
+    record = read_record(folder / RECORD)
+    score = f", F1 {record.scores['f1']:.3f}" if "f1" in record.scores else ""
+    return f"{folder.name}: {record.status}{score}, {record.seconds.get('total', 0):.0f} s"

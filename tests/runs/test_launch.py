@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,6 +134,9 @@ def test_everything_once_then_nothing(odd_place, tmp_path):
     (plan,) = (place.runs / "smoke" / ".plans").glob("*.json")
     planned = json.loads(plan.read_text())["runs"]
     assert len(planned) == 4
+    lines = re.findall(r"^\d\d:\d\d (\d) of 4: (\S+): (completed|collapsed)", first.stdout, re.M)
+    assert [number for number, *_ in lines] == list("1234"), "a log shows progress"
+    assert {name for _, name, _ in lines} == set(planned)
     begun = (place.runs / "smoke" / "executions.txt").read_text().split()
     assert set(begun[: cores()]) == set(list(planned)[: cores()]), "in the order of the rows"
     for name, run in planned.items():
