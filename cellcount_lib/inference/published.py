@@ -10,7 +10,9 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -85,11 +87,16 @@ def _read(path: Path) -> Mapping[str, Tensor | np.ndarray[Any, Any]]:
     return values
 
 
+def _multiarray() -> ModuleType:
+    """Return the module of NumPy that pickles of arrays name."""
+    return import_module("numpy._core.multiarray")
+
+
 def _fastais() -> list[Any]:
     """Return what fastai's Learner saves beside tensors: lists and numbers."""
     from fastai.torch_core import L
 
-    from_numpy = [np.dtype, np._core.multiarray.scalar]  # type: ignore[attr-defined]
+    from_numpy = [np.dtype, _multiarray().scalar]
     return [L, *from_numpy, *(getattr(np.dtypes, name) for name in np.dtypes.__all__)]
 
 
@@ -105,5 +112,5 @@ class _OnlyArrays(pickle.Unpickler):
         if (module, name) in known:
             return known[module, name]
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
+            return _multiarray()._reconstruct
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
