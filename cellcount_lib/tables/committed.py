@@ -16,6 +16,7 @@ from cellcount_lib.runs.grid import project
 from cellcount_lib.runs.status import RUNS
 from cellcount_lib.tables.collect import Results, read_results
 
+SCALES = ("study", "laptop")  # profiles with committed tables, the longest training first
 INSTALLED = Path("share", "cellcount", "results")
 NOTEBOOK_LINK = re.compile(rf'href="({RUNS}/[^"]+)"')
 
@@ -53,16 +54,32 @@ class Committed:
         return f'<div id="table-{self.name}">{text}</div>'
 
 
-def committed(profile: str = "laptop") -> list[str]:
-    """Return the names of the tables that are committed for a profile."""
-    return sorted(path.stem for path in (results_folder() / profile).glob("*.json"))
+def committed(profile: str | None = None, folder: Path | None = None) -> list[str]:
+    """Return the names of the tables that are committed: for a profile, or for any of `SCALES`.
+
+    `folder` is that of the results, if not of the clone or of the installation.
+    """
+    folder = folder or results_folder()
+    profiles = SCALES if profile is None else (profile,)
+    return sorted({path.stem for name in profiles for path in (folder / name).glob("*.json")})
 
 
-def table(name: str, profile: str = "laptop") -> Committed:
-    """Return a committed table."""
-    if name not in committed(profile):
-        raise unknown_name(f"table of profile {profile!r}", name, committed(profile))
-    return Committed(name, profile, results_folder() / profile)
+def table(name: str, profile: str | None = None, folder: Path | None = None) -> Committed:
+    """Return a committed table: of a profile, or the longest trained one that lacks no run.
+
+    Where all lack runs it is the shortest trained one, which lacks the fewest.
+    """
+    folder = folder or results_folder()
+    profiles = SCALES if profile is None else (profile,)
+    found = [
+        Committed(name, scale, folder / scale)
+        for scale in profiles
+        if (folder / scale / f"{name}.json").is_file()
+    ]
+    if not found:
+        of = "" if profile is None else f" of profile {profile!r}"
+        raise unknown_name(f"table{of}", name, committed(profile, folder))
+    return next((made for made in found if not made.plan["missing"]), found[-1])
 
 
 def results_folder() -> Path:

@@ -4,7 +4,7 @@ A number of a chapter or page is a Markdown link. Its text is the number, its ad
 
     [0.33](result:losses/dice/f1_iou)            the mean over the runs of a row
     [0.35](result:losses/dice/f1_iou/seed0)      the run with seed 0; or sd, min, max
-    [0.69](result:losses@study/dice/f1_iou)      of another profile than `PROFILE`
+    [0.69](result:losses@gpu/dice/f1_iou)        of a profile; else of the one that `table` takes
     [0.735](published:losses/dice/f1_iou)        as published, beside the row
     [7.78](result:calibration.csv/cells-per-image-mean/simulated)
 
@@ -20,9 +20,8 @@ from functools import cache
 from pathlib import Path
 
 from cellcount_lib.errors import DataError, unknown_name
-from cellcount_lib.tables.committed import Committed, results_folder
+from cellcount_lib.tables.committed import Committed, results_folder, table
 
-PROFILE = "laptop"
 SCHEMES = ("result:", "published:")
 LINK = re.compile(r"\[(-?\d[\d,]*(?:\.\d+)?%?)\]\(((?:result|published):[^\s()]+)\)")
 
@@ -74,16 +73,15 @@ def resolve(address: str, results: Path | None = None) -> Quoted:
         )
     folder = results or results_folder()
     if name.endswith(".csv"):
-        return Quoted(_in_file(folder / name, *parts), PROFILE)
+        return Quoted(_in_file(folder / name, *parts), profile="")
     name, _, profile = name.partition("@")
-    profile = profile or PROFILE
-    table = _table(folder / profile, name)
+    made = _table(folder, name, profile or None)
     row, score, statistic = (*parts, "mean")[:3]
     if scheme == "published":
-        label = _known("published row", row, table.published.index)
-        known = table.plan["published"][label]
-        return Quoted(float(known[_known("published score", score, known)]), profile)
-    runs = table.results.runs
+        label = _known("published row", row, made.published.index)
+        known = made.plan["published"][label]
+        return Quoted(float(known[_known("published score", score, known)]), made.profile)
+    runs = made.results.runs
     mine = runs[(runs["label"] == _known("row", row, runs["label"])) & (runs["status"] != "failed")]
     values = mine[_known("score", score, runs.select_dtypes("number").columns)].astype(float)
     if statistic.startswith("seed"):
@@ -94,15 +92,12 @@ def resolve(address: str, results: Path | None = None) -> Quoted:
         mine, values, statistic = mine[of_seed], values[of_seed], "mean"
     among = {"mean": "mean", "sd": "std", "min": "min", "max": "max"}
     value = float(values.agg(among[_known("statistic", statistic, among)]))
-    return Quoted(value, profile, tuple(mine["run"]))
+    return Quoted(value, made.profile, tuple(mine["run"]))
 
 
 @cache
-def _table(folder: Path, name: str) -> Committed:
-    tables = {path.stem for path in folder.glob("*.json")}
-    if name not in tables:
-        raise unknown_name(f"table in {folder}", name, sorted(tables))
-    return Committed(name, folder.name, folder)
+def _table(folder: Path, name: str, profile: str | None) -> Committed:
+    return table(name, profile, folder)
 
 
 def _in_file(path: Path, row: str, column: str) -> float:

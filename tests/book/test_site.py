@@ -234,9 +234,9 @@ def test_every_number_of_a_table_leads_to_the_run_that_made_it(visit, site):
     from cellcount_lib.tables.committed import committed, table
 
     text = (site / "chapters" / "10_results.html").read_text()
-    runs = {run for name in committed() for run in table(name).results.runs["run"]}
-    for run in runs:
-        assert f'href="../results/laptop/runs/{run}.html"' in text
+    for made in map(table, committed()):
+        for run in made.results.runs["run"]:
+            assert f'href="../results/{made.profile}/runs/{run}.html"' in text
     page = visit("chapters/10_results")
     page.locator("article table th a").first.click()
     page.wait_for_load_state()

@@ -37,7 +37,8 @@ def test_a_table_is_found_by_its_name_and_shows_links_from_the_chapters(tmp_path
     (tmp_path / "chapters").mkdir()
     (tmp_path / "chapters" / "03_one_experiment.ipynb").touch()
     monkeypatch.setenv("CELLCOUNT_PROJECT", str(tmp_path))
-    (place / "t.json").write_text(json.dumps({"published": {"a": {"f1": 0.5}}}))
+    about = {"published": {"a": {"f1": 0.5}}, "missing": []}
+    (place / "t.json").write_text(json.dumps(about))
     (place / "t.html").write_text('<a href="runs/run.ipynb">0</a>')
     (place / "t.csv").write_text("label,seed,run,f1\na,0,r,0.25\n")
     (place / "t-images.csv").write_text("run,image,tp\nr,x,1\n")
@@ -50,6 +51,32 @@ def test_a_table_is_found_by_its_name_and_shows_links_from_the_chapters(tmp_path
     assert found._repr_html_() == f'<div id="table-t">{link}</div>'
     with pytest.raises(InputError, match="did you mean 't'"):
         table("tt")
+
+
+def test_the_longest_trained_table_that_lacks_no_run_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLCOUNT_PROJECT", str(tmp_path))
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "chapters" / "03_one_experiment.ipynb").touch()
+    lacking = {
+        "laptop": {"both": [], "part": [], "none": ["a"], "short": []},
+        "study": {"both": [], "part": ["a"], "none": ["a", "b"], "long": []},
+        "gpu": {"big": []},
+    }
+    for profile, tables in lacking.items():
+        (tmp_path / "results" / profile).mkdir(parents=True)
+        for name, missing in tables.items():
+            about = json.dumps({"published": {}, "missing": missing})
+            (tmp_path / "results" / profile / f"{name}.json").write_text(about)
+    assert committed() == ["both", "long", "none", "part", "short"]
+    assert committed("gpu") == ["big"]
+    taken = {name: table(name).profile for name in committed()}
+    expected = {"both": "study", "part": "laptop", "none": "laptop"}
+    assert taken == expected | {"long": "study", "short": "laptop"}
+    assert table("part", "study").profile == "study"
+    with pytest.raises(InputError, match="unknown table 'big'"):
+        table("big")
+    with pytest.raises(InputError, match="unknown table of profile 'gpu' 'both'"):
+        table("both", "gpu")
 
 
 def test_without_a_clone_the_results_of_the_installation_are_taken(tmp_path, monkeypatch):

@@ -113,7 +113,7 @@ def folder(tmp_path):
     place = tmp_path / "results" / "laptop"
     place.mkdir(parents=True)
     write_results(made, place, "t")
-    plan = {"published": {"a, full": {"f1": 0.8149}}}
+    plan = {"published": {"a, full": {"f1": 0.8149}}, "missing": []}
     (place / "t.json").write_text(json.dumps(plan))
     (place.parent / "file.csv").write_text("# made by\nname,one\n'x y',2.345\n")
     return place.parent
@@ -144,7 +144,7 @@ def test_an_address_leads_to_its_value(address, value, runs, folder):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("result:u/a-full/f1", "unknown table in .*laptop 'u'"),
+        ("result:u/a-full/f1", "unknown table 'u'. Known: t"),
         ("result:t/a-ful/f1", "unknown row 'a-ful'; did you mean 'a-full'"),
         ("result:t/a-full/g1", "unknown score 'g1'"),
         ("result:t/a-full/label", "unknown score 'label'"),
@@ -198,7 +198,7 @@ def test_after_the_tables_have_changed_the_digits_follow(folder, tmp_path):
     changed.mkdir(parents=True)
     runs = other.runs.assign(n_true=1234)
     write_results(replace(other, runs=pd.DataFrame(runs)), changed, "t")
-    write_whole(changed / "t.json", json.dumps({"published": {}}))
+    write_whole(changed / "t.json", json.dumps({"published": {}, "missing": []}))
     again = typed_again(text, changed.parent)
     assert again == f"[{f1(6):.2f}](result:t/a-full/f1/seed0) of [1234](result:t/a-full/n_true)"
 
