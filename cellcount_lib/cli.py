@@ -126,6 +126,7 @@ def exercises(
 def register() -> None:
     """Add the commands whose code lives beside what they command."""
     from cellcount_lib.data.download_command import download_command
+    from cellcount_lib.labels.command import labels_app
     from cellcount_lib.prediction.command import calibrate_command, predict_command
     from cellcount_lib.runs.command import execute_command, run_command, status_command
     from cellcount_lib.tables.command import tables_command
@@ -135,6 +136,7 @@ def register() -> None:
     app.command("train")(train_command)
     app.command("predict")(predict_command)
     app.command("calibrate")(calibrate_command)
+    app.add_typer(labels_app, name="labels")
     app.command("run")(run_command)
     app.command("status")(status_command)
     app.command("tables")(tables_command)

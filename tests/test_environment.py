@@ -86,6 +86,7 @@ def test_readme_names_only_targets_and_commands_that_exist():
     assert named, "README names no make target"
     assert named <= targets, f"README names unknown make targets: {named - targets}"
     commands = {c.name or c.callback.__name__ for c in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     used = set(re.findall(r"\bcellcount ([a-z]+)\b", readme))
     assert used, "README names no cellcount command"
     assert used <= commands, f"README names unknown commands: {used - commands}"

@@ -25,6 +25,7 @@ FLOORS = (
     ("methods",),
     ("runs",),
     ("tables",),
+    ("labels",),
     ("prediction", "teaching"),
     ("doctor",),
     ("cli",),

@@ -15,8 +15,9 @@ from skimage.segmentation import find_boundaries
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference.network import Prediction
+from cellcount_lib.labels.geojson import geojson
+from cellcount_lib.labels.imagej import roi_zip
 from cellcount_lib.plots import FOUND, brighten
-from cellcount_lib.prediction.outlines import geojson, roi_zip
 from cellcount_lib.prediction.reading import Plane
 
 MOST_OBJECTS = np.iinfo(np.uint16).max
