@@ -25,8 +25,8 @@ RUN = re.compile(r'<a [^>]*href="[^"]*results/[^"/]+/runs/([^"/]+)\.html"[^>]*>.
 TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
 KEPT = re.compile(r'href="((?:\.\./)*results/[^"/]+/runs/[^"]+)\.ipynb"')
 SHOWN = ("text/html", "text/plain")
-# a link of a chapter to a page of the book
-PAGE = re.compile(r'href="\.\./([^"/:]+)\.(?:md|ipynb)')
+# a link of a chapter to a page of the book, or to another chapter
+PAGE = re.compile(r'href="(\.\./)?([^"/:]+)\.(?:md|ipynb)')
 
 
 def find_stale(app: Any) -> None:
@@ -108,11 +108,16 @@ def run_page(notebook: Mapping[str, Any], path: Path) -> str:
         if cell["cell_type"] == "markdown":
             # the page has a title of its own: a step down for every heading of the notebook
             text = "\n".join("#" + line if line[:1] == "#" else line for line in source.split("\n"))
-            # from results/PROFILE/runs/ it is three steps up, not one
-            parts.append(PAGE.sub(r'href="../../../\1.html', MARKDOWN.render(text)))
+            parts.append(PAGE.sub(_from_here, MARKDOWN.render(text)))
         else:
             parts.append(_code(cell, source))
     return "\n".join(parts)
+
+
+def _from_here(link: re.Match[str]) -> str:
+    """Lead a link of chapters/ to the same page from results/PROFILE/runs/, three steps down."""
+    up, page = link.groups()
+    return f'href="../../../{"" if up else "chapters/"}{page}.html'
 
 
 @cache

@@ -33,3 +33,13 @@ def test_two_tables_have_a_note_each_where_they_need_one():
     marked = run_pages.marked(BODY + other, {"r1": ["Dice"]})
     assert marked.count('<p class="stale">') == 1
     assert marked.endswith(other)
+
+
+def test_links_of_a_chapter_lead_to_pages_and_to_other_chapters(tmp_path):
+    words = "[status](../status.md), [loss](05_losses.ipynb), [elsewhere](https://a.b/c.md)"
+    notebook = {"cells": [{"cell_type": "markdown", "source": [words]}]}
+    page = run_pages.run_page(notebook, tmp_path / "laptop" / "runs" / "r1.ipynb")
+    assert 'href="../../../status.html"' in page
+    assert 'href="../../../chapters/05_losses.html"' in page
+    assert 'href="https://a.b/c.md"' in page
+    assert '<a href="r1.ipynb" download>' in page
