@@ -28,7 +28,7 @@ DATA ?= simulated
 ROOMS ?= postprocess losses scoring
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test test-fast mutants lint bench speedrun install report numbers model clean
+.PHONY: help book chapters pdf test test-fast test-lifecycle mutants lint bench speedrun install report numbers model clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -100,6 +100,9 @@ PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 test-fast: .make/lint ## lint and the unit tests of what changed since the last commit (a minute or two)
 	$(STEP) "Tests of what changed" -- $(BIN)/python tools/changed.py -- $(PYTEST)
+
+test-lifecycle: .make/installed ## what takes minutes and is run once per release: the service killed again and again
+	$(STEP) "Life cycle" -- env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m lifecycle tests/service
 
 mutants: .make/installed ## change ROOMS in 200 places, one at a time: do the tests notice? (an hour)
 	@env OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutants $(ROOMS) --sample 200

@@ -14,7 +14,13 @@ from cellcount_lib.errors import CellcountError, InputError
 
 TRAIN = ("fastai", "kneed", "kornia", "matplotlib", "safetensors", "seaborn", "torch")
 RUN = ("jsonschema", "nbclient", "nbformat", "papermill", "snakemake")
-EXTRAS = dict.fromkeys(TRAIN, "train") | dict.fromkeys(RUN, "run") | {"onnx": "export"}
+SERVE = ("argon2", "fastapi", "fastapi_offline", "uvicorn")
+EXTRAS = (
+    dict.fromkeys(TRAIN, "train")
+    | dict.fromkeys(RUN, "run")
+    | dict.fromkeys(SERVE, "serve")
+    | {"onnx": "export"}
+)
 """Packages that some commands need, and the extra of `pyproject.toml` that installs them."""
 
 app = typer.Typer(
@@ -129,6 +135,7 @@ def register() -> None:
     from cellcount_lib.labels.command import labels_app
     from cellcount_lib.prediction.command import calibrate_command, predict_command
     from cellcount_lib.runs.command import execute_command, run_command, status_command
+    from cellcount_lib.service.command import serve_command
     from cellcount_lib.tables.command import tables_command
     from cellcount_lib.training.command import train_command
 
@@ -139,6 +146,7 @@ def register() -> None:
     app.add_typer(labels_app, name="labels")
     app.command("run")(run_command)
     app.command("status")(status_command)
+    app.command("serve")(serve_command)
     app.command("tables")(tables_command)
     app.command("execute", hidden=True)(execute_command)
 

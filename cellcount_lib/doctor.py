@@ -26,6 +26,13 @@ JOBS = (
     Job("use the library and the simulator", "cellcount simulate", ("numpy", "skimage", "edt")),
     Job("download a dataset", "cellcount download", ("requests", "tqdm")),
     Job("count cells", "cellcount predict", ("onnxruntime", "skimage", "edt")),
+    Job(
+        "count for a laboratory",
+        "cellcount serve",
+        ("fastapi", "uvicorn", "argon2", "fastapi_offline"),
+        (),
+        "serve",
+    ),
     Job("train networks", "cellcount train", ("torch", "fastai", "kornia"), (), "train"),
     Job("export networks", "cellcount export", ("onnx", "onnxscript", "torch"), (), "export"),
     Job(

@@ -33,7 +33,13 @@ FILES = (
 FIRST = (
     *("tests/notebooks/test_nbval.py", "tests/runs/", "tests/test_gpu_bench.py"),
     *("tests/training/", "tests/tables/", "tests/book/", "tests/notebooks/", "tests/prediction/"),
-    *("tests/models/", "tests/methods/", "tests/inference/", "tests/test_fingerprint.py"),
+    *(
+        "tests/service/test_service.py",
+        "tests/models/",
+        "tests/methods/",
+        "tests/inference/",
+        "tests/test_fingerprint.py",
+    ),
 )
 
 

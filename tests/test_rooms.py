@@ -27,6 +27,7 @@ FLOORS = (
     ("tables",),
     ("labels",),
     ("prediction", "teaching"),
+    ("service",),
     ("doctor",),
     ("cli",),
     ("__main__",),
