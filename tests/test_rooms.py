@@ -27,6 +27,7 @@ FLOORS = (
     ("tables",),
     ("labels",),
     ("prediction", "teaching"),
+    ("live",),
     ("service",),
     ("doctor",),
     ("cli",),

@@ -1,6 +1,5 @@
 """The rendered book in a real browser: built with warnings as errors, opened from disk, offline."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.book.conftest import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,16 +21,8 @@ def pages() -> list[str]:
 
 
 PAGES = pages()
+INSIDE = ("file:", "data:", "blob:")  # where a page may take something from
 CHAPTERS = [name for name in PAGES if name.startswith("chapters/")]
-
-
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have Chromium: .ci/run installs it")
-        pytest.skip("Chromium is not installed: the built pages are not opened in a browser")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +45,6 @@ def site(tmp_path_factory) -> Path:
     return book / "_build" / "html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    path = chromium()
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def visit(browser, site):
     """Open pages from disk; whatever goes wrong on them, or leaves them, fails the test."""
@@ -75,7 +57,7 @@ def visit(browser, site):
         page.on("pageerror", lambda e: errors.append(str(e)))
         page.on(
             "request",
-            lambda r: outside.append(r.url) if not r.url.startswith(("file:", "data:")) else None,
+            lambda r: outside.append(r.url) if not r.url.startswith(INSIDE) else None,
         )
         page.goto((site / f"{name}.html").as_uri(), wait_until="load")
         return page
@@ -187,6 +169,19 @@ def test_solutions_are_folded_away_and_open(visit, name):
     assert not inside.first.is_visible()
     folded.first.locator("summary").click()
     assert inside.first.is_visible()
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_page_that_counts_shows_its_example_to_everybody(visit, theme, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit("count", width=width, color_scheme=theme)
+    page.get_by_role("button", name="Example: nuclei").click()
+    page.wait_for_selector(".cellcount-count .count strong", timeout=120_000)
+    assert "the simulator drew" in page.locator(".cellcount-count .count").inner_text()
+    found = Axe().run(page, context="main", options={"preload": False}).response["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_search_finds_a_word_from_disk(visit):

@@ -1,0 +1,8 @@
+"""Counting in a web page: the network and what follows it, without a server and without Python.
+
+Modules
+-------
+assets: what the page loads, written by Python from the library and from ``vendor/``.
+postprocess.js, picture.js, engine.js: the prediction once more, in JavaScript, as a worker.
+read.js, page.js, count.css: files into pictures, and what the reader sees.
+"""

@@ -1,0 +1,141 @@
+// The part of the page that computes, in a worker: heatmaps by ONNX Runtime, and cells of them.
+//
+// Its text is joined to ONNX Runtime's, postprocess.js and picture.js by live/assets.py. A question
+// is { id, ask, ... }, an answer { id, ...} or { id, error }; { id, share } says how far it is.
+"use strict";
+(() => {
+  const { made, rint, resize, seen, postprocess, otsuMask, estimatedWidth, suitsOtsu } = globalThis.cellcount;
+  const MOST_PIXELS = 400_000; // that enter the network at once; 1000 bytes each
+  const SMALLEST_TILE = 256;
+  const OTSU_WIDTH = 38; // px: the cells for which post-processing is made (scoring: CELL_PX)
+  const NEAR = 1.5; // times the width of the cells in training
+
+  const networks = new Map(); // by name: { session, info }
+  let picture = null, look = null, heatmaps = new Map(); // by network and magnification
+
+  // Parts of a side, with what a pixel depends on around them (inference/tiles.py: tiles).
+  function tiles(side, kept, halo, multiple) {
+    const onGrid = (length) => Math.ceil(length / multiple) * multiple;
+    [kept, halo] = [onGrid(kept), onGrid(halo)];
+    return Array.from({ length: Math.ceil(side / kept) }, (_, n) => {
+      const from = n * kept, to = Math.min(from + kept, side);
+      return { from, to, readFrom: Math.max(0, from - halo), readTo: Math.min(side, to + halo) };
+    });
+  }
+
+  // Logits of the first plane, rounded as they are kept (inference/heatmaps.py: rounded).
+  async function logitMap({ session, info }, { width, height, rgb }, tell) {
+    const logits = new Float32Array(width * height), { halo, multiple } = info;
+    const whole = width * height <= MOST_PIXELS;
+    const kept = Math.max(SMALLEST_TILE, Math.floor((Math.sqrt(MOST_PIXELS) - 2 * halo) / multiple) * multiple);
+    const [rows, columns] = [height, width].map((side) => tiles(side, whole ? side : kept, whole ? 0 : halo, multiple));
+    let done = 0;
+    for (const y of rows) {
+      for (const x of columns) {
+        const h = y.readTo - y.readFrom, w = x.readTo - x.readFrom, planes = new Uint8Array(3 * h * w);
+        for (let i = 0, p = 0; i < h; i++) {
+          let at = 3 * ((y.readFrom + i) * width + x.readFrom);
+          for (let j = 0; j < w; j++, p++) for (let c = 0; c < 3; c++) planes[c * h * w + p] = rgb[at++];
+        }
+        const answer = await session.run({ pixels: new ort.Tensor("uint8", planes, [1, 3, h, w]) });
+        const { data } = answer.logits;
+        for (let i = y.from; i < y.to; i++) {
+          for (let j = x.from; j < x.to; j++) {
+            const logit = data[(i - y.readFrom) * w + j - x.readFrom];
+            if (Number.isNaN(logit)) throw Error("The network answers with NaN: this model cannot be used.");
+            logits[i * width + j] = rint(Math.min(8, Math.max(-8, logit)) * 256) / 256;
+          }
+        }
+        tell(++done / (rows.length * columns.length));
+      }
+    }
+    return logits;
+  }
+
+  async function heatmap(network, magnified, tell) {
+    const key = `${network.info.name} ${magnified}`;
+    if (!heatmaps.has(key)) {
+      const small = seen(picture, network.info.scale * magnified, network.info.stretch);
+      const logits = await logitMap(network, small, tell);
+      const size = [picture.width, picture.height];
+      const large = resize(logits, 1, [small.width, small.height], size, "bilinear");
+      heatmaps.set(key, made(Float32Array, large.length, (p) => 1 / (1 + Math.exp(-large[p]))));
+    }
+    return heatmaps.get(key);
+  }
+
+  // Which width the cells have, if it is said or can be told (prediction/run.py: model_and_width).
+  function width(said, known) {
+    if (said !== null) return { cellPx: said, from: "as you say" };
+    const estimate = look.width;
+    if (estimate === null) return { cellPx: null, from: "not to be told: taken to be as in training" };
+    const near = known !== null && known / NEAR <= estimate && estimate <= known * NEAR;
+    return near ? { cellPx: known, from: "as in training, near the estimate" } : { cellPx: estimate, from: "estimated" };
+  }
+
+  // Measures of every cell, as in objects.csv (prediction/outputs.py: measure).
+  function measured({ labels, count }, heat) {
+    const rows = Array.from({ length: count }, (_, n) => ({ object: n + 1, x: 0, y: 0, area_px: 0, mean_intensity: 0, confidence: 0 }));
+    for (let p = 0; p < labels.length; p++) {
+      if (!labels[p]) continue;
+      const row = rows[labels[p] - 1];
+      row.area_px++, (row.x += p % picture.width), (row.y += Math.floor(p / picture.width));
+      row.mean_intensity += picture.grey[p];
+      if (heat) row.confidence += heat[p];
+    }
+    for (const row of rows) {
+      for (const name of ["x", "y", "mean_intensity", "confidence"]) row[name] /= row.area_px;
+      if (!heat) row.confidence = null;
+    }
+    return rows;
+  }
+
+  const asks = {
+    async open({ info, onnx, wasm, glue }) {
+      if (networks.has(info.name)) return {};
+      Object.assign(ort.env.wasm, { numThreads: 1, proxy: false });
+      if (wasm) {
+        ort.env.wasm.wasmBinary = wasm;
+        ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([glue], { type: "text/javascript" })) };
+      }
+      const session = await ort.InferenceSession.create(new Uint8Array(onnx), { executionProviders: ["wasm"] });
+      networks.set(info.name, { session, info });
+      return {};
+    },
+
+    // Take a picture: { width, height, rgb, grey }; what a first look tells of it.
+    async look({ given }) {
+      picture = given;
+      heatmaps = new Map();
+      look = otsuMask(picture);
+      look.width = estimatedWidth(look, picture.width, picture.height);
+      return { suitsOtsu: suitsOtsu(picture, look) };
+    },
+
+    // Find the cells by the network of a name, or by Otsu's threshold if it is null.
+    async count({ name, rules, said, cutoff }, tell) {
+      const network = networks.get(name), known = network ? network.info.cell_px : null;
+      const { cellPx, from } = width(said, known);
+      let heat = null, mask, scale;
+      if (network) {
+        const magnified = cellPx !== null && known !== null ? known / cellPx : 1;
+        heat = await heatmap(network, magnified, tell);
+        mask = made(Uint8Array, heat.length, (p) => +(heat[p] > cutoff));
+        scale = network.info.protocol_scale / magnified;
+      } else {
+        scale = (cellPx ?? OTSU_WIDTH) / OTSU_WIDTH;
+        mask = otsuMask(picture, scale).mask;
+      }
+      const found = postprocess(mask, picture.width, picture.height, rules, scale, heat);
+      return { labels: found.labels, objects: measured(found, heat), cellPx, from };
+    },
+  };
+
+  globalThis.onmessage = async ({ data: { id, ask, ...about } }) => {
+    try {
+      postMessage({ id, ...(await asks[ask](about, (share) => postMessage({ id, share }))) });
+    } catch (error) {
+      postMessage({ id, error: String(error?.message ?? error) });
+    }
+  };
+})();

@@ -1,0 +1,290 @@
+// The page: takes a picture, asks the worker of engine.js, and shows what it answers.
+//
+// Every element with the class `cellcount-count` becomes such a page. ABOUT is written by
+// live/assets.py; runtime, networks, pictures and the reader of TIFF are scripts beside this one,
+// which are loaded when they are needed: scripts may be loaded from a disk, other files may not.
+"use strict";
+(() => {
+  const { readPicture, inflate, range, LEAST_RANGE, ABOUT } = globalThis.cellcount;
+  const BESIDE = new URL(".", document.currentScript.src).href;
+  const OUTLINE = [86, 180, 233]; // plots.py: FOUND
+  const [AUTO, OTSU] = ["auto", "otsu-watershed"];
+  const kept = {}, loading = {};
+
+  // Called by the scripts beside this one.
+  globalThis.cellcount.keep = (name, content) => (kept[name] = content);
+
+  function load(name) {
+    loading[name] ??= new Promise((resolve, reject) => {
+      const script = make("script", { src: `${BESIDE}${name}.js` });
+      script.onload = () => resolve(kept[name]);
+      script.onerror = () => reject(Error(`${name}.js does not lie beside this page`));
+      document.head.append(script);
+    });
+    return loading[name];
+  }
+
+  function bytesOf(base64) {
+    const text = atob(base64), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  }
+
+  const unpacked = (base64) => inflate(bytesOf(base64), "gzip");
+
+  function make(tag, attributes = {}, ...children) {
+    const svg = ["svg", "rect", "text", "line"].includes(tag);
+    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+    }
+    node.append(...children);
+    return node;
+  }
+
+  // The worker, and a question to it at a time; `tell` is called with the share that is done.
+  async function startEngine() {
+    const { worker, glue, wasm } = await load("runtime");
+    const [text, binary, glueText] = await Promise.all([worker, wasm, glue].map(unpacked));
+    const engine = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+    const waiting = new Map();
+    let questions = 0;
+    engine.onmessage = ({ data: { id, share, error, ...answer } }) => {
+      const { resolve, reject, tell } = waiting.get(id);
+      if (share !== undefined) return tell(share);
+      waiting.delete(id);
+      return error ? reject(Error(error)) : resolve(answer);
+    };
+    const ask = (what, about, tell = () => {}) =>
+      new Promise((resolve, reject) => {
+        waiting.set(++questions, { resolve, reject, tell });
+        engine.postMessage({ id: questions, ask: what, ...about });
+      });
+    const openNetwork = async (name) => {
+      const { onnx } = await load(`model-${name}`);
+      return ask("open", { info: ABOUT.models[name], onnx: (await unpacked(onnx)).buffer, wasm: binary.buffer, glue: glueText });
+    };
+    const open = {};
+    return { ask, open: (name) => (open[name] ??= openNetwork(name)) };
+  }
+  let engine = null;
+
+  // ---- what is drawn ----------------------------------------------------------------------------
+
+  const brightened = Uint8Array.from({ length: 256 }, (_, level) => Math.round(255 * Math.sqrt(level / 255)));
+
+  // Picture, outlines and numbers of the cells (prediction/outputs.py: overlay).
+  function drawOverlay(canvas, { width, height, rgb }, labels, objects, outlined) {
+    Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d"), image = context.createImageData(width, height), { data } = image;
+    const line = Math.ceil(Math.max(width, height) / 600), edges = new Map();
+    for (let p = 0, i = 0, j = 0; p < width * height; p++, i += 4, j += 3) {
+      for (let c = 0; c < 3; c++) data[i + c] = brightened[rgb[j + c]];
+      data[i + 3] = 255;
+    }
+    for (let y = 0, p = 0; outlined && y < height; y++) {
+      for (let x = 0; x < width; x++, p++) {
+        const label = labels[p];
+        if (!label) continue;
+        const inner = (x === 0 || labels[p - 1] === label) && (x + 1 === width || labels[p + 1] === label) &&
+          (y === 0 || labels[p - width] === label) && (y + 1 === height || labels[p + width] === label);
+        if (inner) continue;
+        const corner = edges.get(label) ?? { right: x, top: y };
+        edges.set(label, { right: Math.max(x, corner.right), top: corner.top });
+        for (let down = 0; down < line; down++) {
+          for (let right = 0; right < line && x + right < width && y + down < height; right++) {
+            data.set(OUTLINE, 4 * ((y + down) * width + x + right));
+          }
+        }
+      }
+    }
+    context.putImageData(image, 0, 0);
+    Object.assign(context, { font: `${7 + 4 * line}px sans-serif`, lineWidth: 3, strokeStyle: "black", fillStyle: "white", lineJoin: "round" });
+    for (const [label, { right, top }] of edges) {
+      context.strokeText(label, right + line, top + 4 * line);
+      context.fillText(label, right + line, top + 4 * line);
+    }
+    canvas.setAttribute("aria-label", `The picture with the outlines of ${objects.length} cells`);
+  }
+
+  const widthOf = ({ area_px }) => 2 * Math.sqrt(area_px / Math.PI);
+  const middle = (sorted) => (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+
+  function histogram(objects) {
+    const widths = objects.map(widthOf).sort((a, b) => a - b), [from, to] = [Math.floor(widths[0]), Math.ceil(widths.at(-1))];
+    const step = Math.max(1, Math.ceil((to - from) / 16)), bars = new Array(Math.max(1, Math.ceil((to - from) / step))).fill(0);
+    for (const width of widths) bars[Math.min(bars.length - 1, Math.floor((width - from) / step))]++;
+    const most = Math.max(...bars), [W, H, foot] = [320, 120, 22], each = W / bars.length;
+    const said = `Widths of ${widths.length} cells, from ${widths[0].toFixed(0)} to ${widths.at(-1).toFixed(0)} pixels, median ${middle(widths).toFixed(0)}`;
+    const svg = make("svg", { viewBox: `0 0 ${W} ${H + foot}`, role: "img", "aria-label": said, class: "histogram" });
+    bars.forEach((n, i) => svg.append(make("rect", { x: i * each + 1, width: Math.max(1, each - 2), y: H - (H * n) / most, height: (H * n) / most })));
+    svg.append(make("line", { x1: 0, x2: W, y1: H, y2: H }));
+    svg.append(make("text", { x: 0, y: H + 16 }, `${from} px`), make("text", { x: W, y: H + 16, "text-anchor": "end" }, `${from + step * bars.length} px`));
+    return make("figure", {}, svg, make("figcaption", {}, `${said}.`));
+  }
+
+  // Why the count should be looked at (prediction/checks.py: reasons).
+  function reasons(picture, objects, cellPx) {
+    const found = [], sure = objects.reduce((sum, o) => sum + o.confidence, 0) / objects.length;
+    if (!objects.length) found.push("no cells");
+    else if (objects[0].confidence !== null && sure < ABOUT.sure) found.push(`confidence ${sure.toFixed(2)}`);
+    if (objects.length && cellPx !== null) {
+      const width = widthOf({ area_px: middle(objects.map((o) => o.area_px).sort((a, b) => a - b)) });
+      const [least, most] = ABOUT.as_expected;
+      if (width / cellPx < least || width / cellPx > most) found.push(`cells ${width.toFixed(0)} px wide, expected ${cellPx.toFixed(0)}`);
+    }
+    const { low, high } = range(picture);
+    if (high - low < LEAST_RANGE) found.push("flat picture");
+    else {
+      let largest = 0, often = 0;
+      for (const value of picture.grey) (largest = Math.max(largest, value));
+      for (const value of picture.grey) often += value === largest;
+      if (often / picture.grey.length > ABOUT.saturated) found.push("saturated picture");
+    }
+    return found;
+  }
+
+  const COLUMNS = ["object", "x", "y", "area_px", "mean_intensity", "confidence"];
+  function csv(objects) {
+    const cell = (value) => (value === null ? "" : String(+value.toFixed(4)));
+    return [COLUMNS.join(), ...objects.map((o) => COLUMNS.map((name) => cell(o[name])).join())].join("\n") + "\n";
+  }
+
+  function save(name, blob) {
+    const link = make("a", { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  }
+
+  // ---- the page ---------------------------------------------------------------------------------
+
+  function mount(root) {
+    const status = make("p", { role: "status", class: "status" });
+    const input = make("input", { type: "file", accept: ".png,.jpg,.jpeg,.tif,.tiff", onchange: () => input.files[0] && take(input.files[0]) });
+    const examples = Object.entries(ABOUT.pictures).map(([name, { title }]) =>
+      make("button", { type: "button", onclick: () => takeExample(name) }, `Example: ${title}`));
+    const drop = make("div", { class: "drop" },
+      make("label", {}, make("span", {}, "Drop a PNG, JPEG or TIFF here, or choose one:"), input),
+      make("div", { class: "buttons" }, ...examples),
+      make("p", { class: "private" }, "Nothing leaves this machine: the picture is read and counted in this page, and the page sends nothing."));
+
+    const names = { [AUTO]: "auto", ...Object.fromEntries(Object.keys(ABOUT.models).map((name) => [name, name])), [OTSU]: "Otsu + watershed, no network" };
+    const model = make("select", { onchange: chooseModel }, ...Object.entries(names).map(([value, text]) => make("option", { value }, text)));
+    const estimate = make("input", { type: "checkbox", checked: true, onchange: update });
+    const size = make("input", { type: "number", min: 3, max: 500, step: 1, disabled: true, oninput: update });
+    const cutoff = make("input", { type: "range", min: 0.05, max: 0.95, step: 0.01, oninput: update });
+    const cutoffSaid = make("output");
+    const outlined = make("input", { type: "checkbox", checked: true, onchange: draw });
+    const controls = make("div", { class: "controls" },
+      make("label", {}, "Model ", model),
+      make("label", {}, estimate, " estimate the size of cells"),
+      make("label", {}, "Width of a cell (pixels) ", size),
+      make("label", {}, "Cutoff ", cutoff, " ", cutoffSaid));
+
+    const count = make("p", { class: "count" }), told = make("ul"), canvas = make("canvas", { role: "img" }), sizes = make("div");
+    const result = make("div", { class: "result", hidden: true }, controls, count, told,
+      make("label", {}, outlined, " show outlines and numbers"), make("div", { class: "picture" }, canvas), sizes,
+      make("div", { class: "buttons" },
+        make("button", { type: "button", onclick: () => save(`${shown.stem}-objects.csv`, new Blob([csv(shown.objects)], { type: "text/csv" })) }, "Save the cells (CSV)"),
+        make("button", { type: "button", onclick: () => canvas.toBlob((blob) => save(`${shown.stem}-overlay.png`, blob)) }, "Save the overlay (PNG)")));
+    root.replaceChildren(drop, status, result);
+
+    let picture = null, shown = null, busy = false, again = false;
+    const say = (text) => (status.textContent = text);
+    const working = (yes) => root.setAttribute("aria-busy", yes);
+    const failed = (error) => (say(`It did not work: ${error.message}`), root.classList.add("failed"), working(false));
+
+    drop.addEventListener("dragover", (event) => (event.preventDefault(), drop.classList.add("over")));
+    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+    drop.addEventListener("drop", (event) => {
+      event.preventDefault();
+      drop.classList.remove("over");
+      if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+    });
+
+    async function takeExample(name) {
+      working(true);
+      const { png } = await load(`picture-${name}`), about = ABOUT.pictures[name];
+      await take(new File([bytesOf(png)], `${name}.png`), about.cells);
+    }
+
+    // Count a file; `drawn` is how many cells a simulated picture has.
+    async function take(file, drawn = null) {
+      const began = performance.now();
+      root.classList.remove("failed");
+      working(true);
+      try {
+        say(`Reading ${file.name} ...`);
+        const read = await readPicture(file, () => load("tiff"));
+        if (!engine) say("Loading the network ...");
+        engine ??= startEngine();
+        const { ask } = await engine, first = await ask("look", { given: read });
+        picture = { ...read, ...first, name: file.name, stem: file.name.replace(/\.[^.]*$/, ""), drawn, began };
+        chooseModel();
+      } catch (error) {
+        failed(error);
+      }
+    }
+
+    const chosen = () => (model.value !== AUTO ? model.value : picture.suitsOtsu ? OTSU : ABOUT.usual);
+
+    function chooseModel() {
+      const info = ABOUT.models[chosen()];
+      cutoff.disabled = !info;
+      if (info) cutoff.value = info.threshold;
+      return update();
+    }
+
+    // Count again with what is chosen now; while that goes on, only the last choice is remembered.
+    async function update() {
+      again = true;
+      size.disabled = estimate.checked;
+      cutoffSaid.textContent = cutoff.disabled ? "none" : Number(cutoff.value).toFixed(2);
+      if (!picture) return;
+      working(true);
+      if (busy) return;
+      busy = true;
+      try {
+        while (again) {
+          again = false;
+          await find();
+        }
+        working(false);
+      } catch (error) {
+        failed(error);
+      }
+      busy = false;
+    }
+
+    async function find() {
+      const of = picture, name = chosen(), info = ABOUT.models[name], { ask, open } = await engine;
+      if (info) await open(name);
+      const said = estimate.checked || !(size.valueAsNumber >= 3) ? null : size.valueAsNumber;
+      const tell = (share) => say(`The network looks at the picture: ${Math.round(100 * share)}%`);
+      const answer = await ask("count", { name: info ? name : null, rules: (info ?? ABOUT).rules, said, cutoff: Number(cutoff.value) }, tell);
+      if (of !== picture) return;
+      if (estimate.checked && answer.cellPx !== null) size.value = Math.round(answer.cellPx);
+      shown = { ...of, ...answer };
+      const { objects, cellPx, from } = answer, n = objects.length, seconds = (performance.now() - of.began) / 1000;
+      result.hidden = false;
+      count.replaceChildren(make("strong", {}, n), n === 1 ? " cell" : " cells", of.drawn === null ? "" : ` (the simulator drew ${of.drawn})`);
+      const lines = [`${of.name}: ${of.width} x ${of.height} pixels`, `counted by ${names[name]}`, `width of a cell: ${cellPx === null ? "" : `${cellPx.toFixed(0)} px, `}${from}`];
+      if (of.pages > 1) lines.push(`page 1 of ${of.pages}; the others are not counted`);
+      const look = reasons(of, objects, cellPx);
+      if (look.length) lines.push(`look at this one: ${look.join("; ")}`);
+      told.replaceChildren(...lines.map((line) => make("li", {}, line)));
+      sizes.replaceChildren(...(n ? [histogram(objects)] : []));
+      draw();
+      say(of.began ? `${n} cells, after ${seconds.toFixed(1)} s.` : `${n} cells.`);
+      of.began = 0;
+    }
+
+    function draw() {
+      if (shown) drawOverlay(canvas, shown, shown.labels, shown.objects, outlined.checked);
+    }
+  }
+
+  Object.assign(globalThis.cellcount, { startEngine, bytesOf });
+  document.querySelectorAll(".cellcount-count").forEach(mount);
+})();

@@ -1,0 +1,386 @@
+"""The page that counts, in a real browser: the same cells as in Python, and nothing leaves it."""
+
+import base64
+import csv
+import io
+import json
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from cellcount_lib.data.simulate import simulate
+from cellcount_lib.errors import DataError
+from cellcount_lib.inference.formulations import Distance, ThreeClasses
+from cellcount_lib.inference.info import names
+from cellcount_lib.live import assets
+from cellcount_lib.postprocess.postprocess import POSTPROCESS
+from cellcount_lib.prediction.models import OTSU, open_models
+from cellcount_lib.prediction.reading import read_planes
+from cellcount_lib.prediction.run import Counting, model_and_width
+from cellcount_lib.scoring.matching import match
+from cellcount_lib.scoring.protocols import protocol
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Count</title>
+<div class="cellcount-count"></div><script src="count/count.js"></script></html>"""
+
+TEXT = """const text = (values) => {
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  let letters = "";
+  for (const byte of bytes) letters += String.fromCharCode(byte);
+  return btoa(letters);
+};"""  # far faster than a list of numbers
+
+COUNT = """async ([png, name, said]) => {
+  const { readPicture, startEngine, bytesOf, ABOUT } = globalThis.cellcount;
+  const engine = await (globalThis.engine ??= startEngine());
+  const given = await readPicture(new File([bytesOf(png)], "a.png"));
+  const { suitsOtsu } = await engine.ask("look", { given });
+  if (name === "auto") name = suitsOtsu ? null : ABOUT.usual;
+  if (name) await engine.open(name);
+  const info = ABOUT.models[name] ?? { rules: ABOUT.rules, threshold: 0 };
+  const about = { name, rules: info.rules, said, cutoff: info.threshold };
+  const { labels, cellPx, objects } = await engine.ask("count", about);
+  return { labels: text(labels), cellPx, name, objects };
+}"""
+
+READ = """async ([bytes, name]) => {
+  const { readPicture, bytesOf } = globalThis.cellcount;
+  const tiff = () => new Promise((resolve) => {
+    globalThis.cellcount.keep = (_, content) => resolve(content);
+    document.head.append(Object.assign(document.createElement("script"), { src: "count/tiff.js" }));
+  });
+  try {
+    const read = await readPicture(new File([bytesOf(bytes)], name), tiff);
+    return { ...read, rgb: text(read.rgb), grey: text(read.grey) };
+  } catch (error) { return { error: error.message }; }
+}"""
+
+LABEL = """([mask, heatmap, width, height, rules, scale]) => {
+  const { bytesOf, postprocess } = globalThis.cellcount;
+  const heat = new Float32Array(bytesOf(heatmap).buffer);
+  return text(postprocess(bytesOf(mask), width, height, rules, scale, heat).labels);
+}"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("count")
+    assets.write_page(folder / "count")
+    (folder / "index.html").write_text(PAGE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(browser, folder):
+    """A page from disk that asks for nothing else, and makes no error."""
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    outside, errors = [], []
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("request", lambda r: outside.append(r.url) if r.url[:5] not in INSIDE else None)
+    page.goto((folder / "index.html").as_uri())
+    yield page
+    page.close()
+    assert outside == []
+    assert errors == []
+
+
+INSIDE = ("file:", "blob:")
+
+
+def ask(page, function, given):
+    """Call a function of the page; `text` there becomes `numbers` here."""
+    return page.evaluate(f"(given) => {{ {TEXT} return ({function})(given); }}", given)
+
+
+def numbers(text: str, kind: type, shape: tuple[int, ...]):
+    return np.frombuffer(base64.b64decode(text), kind).reshape(shape)
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def png(image) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, format="PNG")
+    return data.getvalue()
+
+
+STYLES = ("fnc-yellow", "nuclei-medium", "nuclei-overcrowded", "nuclei-small", "nuclei-uneven")
+WIDTHS = (None, None, 20, 60)
+
+
+def test_the_page_finds_the_cells_that_python_finds(page):
+    tp = n = 0
+    opened = {name: open_models(name) for name in ("auto", OTSU, *names())}
+    for i in range(20):
+        sample = simulate(40 + i, style=STYLES[i % 5], size=(300, 400))
+        asked = ["auto", OTSU, *names()][i // 5 % (2 + len(names()))]
+        said = WIDTHS[i % 4]
+        models = opened[asked]
+        counting = Counting((), cell_px="auto" if said is None else said)
+        model, width, _ = model_and_width(sample.image, models, counting)
+        prediction = model.apply(sample.image, cell_px=width)
+        given = None if asked == OTSU else asked
+        found = ask(page, COUNT, [base64_of(png(sample.image)), given, said])
+        assert (found["name"] or OTSU) == model.name.split()[0]
+        assert found["cellPx"] == (None if width is None else pytest.approx(width))
+        labels = numbers(found["labels"], np.int32, prediction.labels.shape)
+        matched = match(prediction.labels, labels, rule="hungarian-iou", threshold=0.9)
+        tp += len(matched.pairs)
+        n += matched.n_true + matched.n_pred
+        assert ((labels > 0) == (prediction.labels > 0)).mean() > 0.9999
+        for one in found["objects"]:
+            inside = labels == one["object"]
+            assert one["area_px"] == inside.sum()
+            assert [one["y"], one["x"]] == pytest.approx(np.argwhere(inside).mean(axis=0))
+            grey = sample.image.mean(axis=2)
+            assert one["mean_intensity"] == pytest.approx(grey[inside].mean(), rel=1e-5)
+            if prediction.heatmap is not None:
+                heat = prediction.heatmap[inside].mean()
+                assert one["confidence"] == pytest.approx(heat, abs=1e-3)
+    assert n > 500
+    assert 2 * tp / n >= 0.99
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    return simulate(1, style="nuclei-overcrowded", size=(240, 320)).labels
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.7])
+@pytest.mark.parametrize("asks", [Distance(), ThreeClasses(4)], ids=lambda a: type(a).__name__)
+def test_other_ways_to_tell_cells_apart(page, crowd, asks, scale):
+    heat = asks.probability(crowd)
+    settings = asks.adapt(protocol("recommended"), magnification=2.0).postprocess
+    want = settings.label(heat > 0.5, scale=scale, heatmap=heat)
+    assert want.max() > 10
+    given = [base64_of((heat > 0.5).tobytes()), base64_of(heat.tobytes()), 320, 240]
+    answer = ask(page, LABEL, [*given, assets.rules(settings), scale])
+    found = numbers(answer, np.int32, want.shape)
+    assert ((found > 0) == (want > 0)).all()
+    matched = match(want, found, rule="hungarian-iou", threshold=0.9)
+    assert 2 * len(matched.pairs) / (matched.n_true + matched.n_pred) >= 0.99
+
+
+def png16(array) -> bytes:
+    """Encode 16 bits with all five filters of PNG, row by row in turn (RFC 2083, section 6)."""
+    height, width = array.shape[:2]
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    step = 2 * channels
+    rows = array.astype(">u2").reshape(height, -1).view(np.uint8).astype(int)
+    padded = np.pad(rows, ((1, 0), (step, 0)))
+    left, up, corner = padded[1:, :-step], padded[:-1, step:], padded[:-1, :-step]
+    apart = np.abs([up - corner, left - corner, left + up - 2 * corner])
+    paeth = np.choose(apart.argmin(axis=0), [left, up, corner])
+    guesses = [0 * rows, left, up, (left + up) // 2, paeth]
+    lines = b"".join(
+        bytes([y % 5]) + ((rows[y] - guesses[y % 5][y]) % 256).astype(np.uint8).tobytes()
+        for y in range(height)
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    colour = {1: 0, 3: 2, 4: 6}[channels]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
+    whole = zlib.compress(lines)
+    parts = chunk(b"IDAT", whole[:50]) + chunk(b"IDAT", whole[50:])
+    return b"\x89PNG\r\n\x1a\n" + header + parts + chunk(b"IEND", b"")
+
+
+def tiff(array, **how) -> bytes:
+    data = io.BytesIO()
+    tifffile.imwrite(data, array, **how)
+    return data.getvalue()
+
+
+def lzw(array) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(array).save(data, format="TIFF", compression="tiff_lzw")
+    return data.getvalue()
+
+
+COLOUR = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+DEEP = np.random.default_rng(1).gamma(2, 900, (41, 29)).astype(np.uint16)
+DEEP_COLOUR = np.random.default_rng(2).integers(0, 4000, (23, 31, 3), dtype=np.uint16)
+FILES = {
+    "grey.png": png(COLOUR[..., 0]),
+    "colour.png": png(COLOUR),
+    "deep.png": png16(DEEP),
+    "deep-colour.png": png16(DEEP_COLOUR),
+    "deep-few-levels.png": png16(DEEP // 64),
+    "grey.tif": tiff(COLOUR[..., 0]),
+    "colour.tif": tiff(COLOUR, photometric="rgb"),
+    "deep.tif": tiff(DEEP, compression="zlib", predictor=2),
+    "deep-big-endian.tif": tiff(DEEP, byteorder=">"),
+    "deep-colour.tif": tiff(DEEP_COLOUR, photometric="rgb", compression="zlib"),
+    "alpha.tif": tiff(np.dstack([COLOUR, COLOUR[..., 0]]), photometric="rgb", extrasamples=[2]),
+    "tiles.tif": tiff(DEEP, tile=(16, 16)),
+    "strips.tif": tiff(DEEP, rowsperstrip=7),
+    "lzw.tif": lzw(COLOUR),
+    "float.tif": tiff((DEEP / 7).astype(np.float32)),
+    "float-big-endian.tif": tiff((DEEP / 7).astype(np.float32), byteorder=">"),
+    "constant.png": png16(np.full((9, 9), 3000, np.uint16)),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_read_as_python_reads_them(page, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(FILES[name])
+    (plane,) = read_planes(path)
+    read = ask(page, READ, [base64_of(FILES[name]), name])
+    assert "error" not in read, read
+    shape = (read["height"], read["width"])
+    assert numbers(read["rgb"], np.uint8, (*shape, 3)).tolist() == plane.image.tolist()
+    if not name.startswith("float"):
+        grey = numbers(read["grey"], np.float32, shape)
+        np.testing.assert_allclose(grey, plane.stored.mean(axis=2), rtol=1e-6)
+
+
+PLANES = tiff(np.zeros((5, 9, 9), np.uint8), planarconfig="separate", photometric="minisblack")
+BOMB = png(COLOUR)[:16] + struct.pack(">II", 60_000, 60_000) + png(COLOUR)[24:]
+BROKEN = {
+    "empty.png": (b"", "The file is empty"),
+    "text.png": (b"These are not pixels.", "Expected a PNG, JPEG or TIFF"),
+    "cut.png": (png16(DEEP)[:80], "cut short or damaged"),
+    "bomb.png": (BOMB, "50 million"),
+    "channels.tif": (PLANES, "5 channels"),
+    "white.tif": (tiff(COLOUR[..., 0], photometric="miniswhite"), "inverted grey"),
+    "nan.tif": (tiff(np.full((9, 9), np.nan, np.float32)), "NaN"),
+    "signature.tif": (b"II*\0" + bytes(20), "found none in it"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_counted_is_said(page, name):
+    data, said = BROKEN[name]
+    assert said in ask(page, READ, [base64_of(data), name])["error"]
+
+
+def test_pages_of_a_stack_are_told(page):
+    stack = tiff(np.stack([DEEP, DEEP[::-1]]), photometric="minisblack")
+    assert ask(page, READ, [base64_of(stack), "stack.tif"])["pages"] == 2
+
+
+def cells(page) -> int:
+    return int(page.locator(".count strong").inner_text())
+
+
+def settled(page) -> None:
+    page.wait_for_selector(".cellcount-count[aria-busy=false]")
+
+
+def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, folder):
+    page = browser.new_page(accept_downloads=True)
+    page.set_default_timeout(120_000)
+    asked = []
+    page.on("request", lambda r: asked.append(r.url))
+    page.goto((folder / "index.html").as_uri())
+    assert not any("runtime" in url or "model" in url for url in asked), "loaded before it is asked"
+    assert "Nothing leaves this machine" in page.locator(".private").inner_text()
+    page.get_by_role("button", name="Example: nuclei").focus()
+    page.keyboard.press("Enter")
+    settled(page)
+    drawn = int(re.search(r"drew (\d+)", page.locator(".count").inner_text())[1])
+    assert drawn > 10
+    assert abs(cells(page) - drawn) <= 0.1 * drawn
+    assert page.locator("input[type=range]").is_disabled()  # Otsu's threshold has no cutoff
+    assert f"{cells(page)} cells" in page.locator("canvas").get_attribute("aria-label")
+    assert f"Widths of {cells(page)} cells" in page.locator("svg").get_attribute("aria-label")
+
+    page.locator("select").select_option(names()[0])
+    settled(page)
+    assert f"counted by {names()[0]}" in page.locator(".result ul").inner_text()
+    page.locator("input[type=range]").focus()
+    page.keyboard.press("End")
+    assert page.locator("output").inner_text() == "0.95"
+    settled(page)
+    few = page.locator("canvas").evaluate("c => c.toDataURL()")
+    page.keyboard.press("Home")
+    assert page.locator("output").inner_text() == "0.05"
+    settled(page)
+    assert page.locator("canvas").evaluate("c => c.toDataURL()") != few
+
+    page.get_by_label("estimate the size").uncheck()
+    page.get_by_label("Width of a cell").fill("90")
+    settled(page)
+    assert "width of a cell: 90 px, as you say" in page.locator(".result ul").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the cells").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
+    assert len(rows) == cells(page)
+    assert list(rows[0]) == ["object", "x", "y", "area_px", "mean_intensity", "confidence"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the overlay").click()
+    with Image.open(download.value.path()) as overlay:
+        assert overlay.size == (696, 520)
+    assert {url[:5] for url in asked} <= set(INSIDE), asked
+    page.close()
+
+
+def test_a_picture_is_dropped_and_what_is_wrong_with_the_next_is_said(browser, folder):
+    page = browser.new_page()
+    page.set_default_timeout(120_000)
+    page.goto((folder / "index.html").as_uri())
+    drop = """([bytes, name]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([globalThis.cellcount.bytesOf(bytes)], name));
+      const event = new DragEvent("drop", { dataTransfer: transfer, cancelable: true });
+      document.querySelector(".drop").dispatchEvent(event);
+    }"""
+    sample = simulate(3, style="nuclei-medium", size=(200, 260))
+    page.evaluate(drop, [base64_of(tiff(sample.image, photometric="rgb")), "mine.tif"])
+    page.wait_for_selector("text=mine.tif: 260 x 200 pixels")
+    before = cells(page)
+    assert before > 0
+    page.evaluate(drop, [base64_of(b"nothing"), "broken.png"])
+    page.wait_for_selector("text=It did not work: Expected a PNG, JPEG or TIFF")
+    assert cells(page) == before
+    page.evaluate(drop, [base64_of(png(np.full((64, 64, 3), 9, np.uint8))), "flat.png"])
+    page.wait_for_selector("text=look at this one: no cells; flat picture")
+    assert cells(page) == 0
+    page.close()
+
+
+def test_all_files_together_stay_below_20_mb(folder):
+    assert sum(path.stat().st_size for path in (folder / "count").iterdir()) < 20e6
+
+
+def test_what_is_vendored_is_what_was_published(monkeypatch, tmp_path):
+    with (assets.VENDOR / "sources.csv").open() as table:
+        for row in csv.DictReader(table):
+            assert assets.vendored(row["file"])
+            assert (
+                f"{row['package']} {row['version']}" in (assets.VENDOR / "LICENSES.txt").read_text()
+            )
+    for file in ("sources.csv", "UTIF.js"):
+        (tmp_path / file).write_bytes((assets.VENDOR / file).read_bytes())
+    (tmp_path / "UTIF.js").write_bytes(b"// changed")
+    monkeypatch.setattr(assets, "VENDOR", tmp_path)
+    with pytest.raises(DataError, match=r"UTIF\.js: expected SHA-256"):
+        assets.vendored("UTIF.js")
+
+
+def test_what_the_page_cannot_do_is_an_error_of_the_build():
+    with pytest.raises(DataError, match="found Plateaus"):
+        assets.rules(POSTPROCESS["morelli2021"])
+
+
+def test_every_shipped_model_is_on_the_page(folder):
+    text = (folder / "count" / "count.js").read_text()
+    about = json.loads(re.match(r"globalThis.cellcount = \{ ABOUT: (.*) \};\n", text)[1])
+    assert list(about["models"]) == names()
+    assert {f"model-{name}.js" for name in names()} <= {
+        p.name for p in (folder / "count").iterdir()
+    }
