@@ -94,17 +94,52 @@ def simulate_command(
 @app.command("export")
 def export_command(
     model: Annotated[str, typer.Argument(help="A safetensors file, or the name of a model.")],
-    out: Annotated[Path, typer.Option(help="ONNX file to write.")] = Path("model.onnx"),
+    out: Annotated[
+        Path | None, typer.Option(help="File to write (default: model.onnx, .pt or .zip).")
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            help="onnx (for `cellcount predict` and others), torchscript, or bioimageio (a package "
+            "for QuPath, deepImageJ and others)."
+        ),
+    ] = "onnx",
+    mirrored: Annotated[
+        bool,
+        typer.Option(
+            "--mirrored",
+            help="onnx: `cellcount predict` is to average over a picture and its mirror images.",
+        ),
+    ] = False,
+    license: Annotated[
+        str | None, typer.Option(help="bioimageio: licence of the weights, such as CC-BY-4.0.")
+    ] = None,
 ) -> None:
-    """Write a trained model as ONNX, which `cellcount predict` and others run without torch."""
-    from cellcount_lib.inference.export import export_onnx
+    """Write a trained model in a format that runs without this project."""
+    from cellcount_lib.errors import unknown_name
+
+    kinds = {"onnx": ".onnx", "torchscript": ".pt", "bioimageio": ".zip"}
+    if format not in kinds:
+        raise unknown_name("format", format, kinds)
+    if mirrored and format != "onnx":
+        raise InputError("--mirrored: only a file of the format onnx can say it")
+    if license is not None and format != "bioimageio":
+        raise InputError("--license: only a package of the format bioimageio says it")
+    from cellcount_lib.inference.export import export_onnx, export_torchscript
     from cellcount_lib.inference.model_file import load_model
 
-    export_onnx(load_model(model), out)
-    typer.echo(
-        f"wrote {out}, {out.stat().st_size / 1e6:.1f} MB; use it: cellcount predict "
-        f"PICTURES --model {out} --out DIR"
-    )
+    trained, path = load_model(model), out or Path("model" + kinds[format])
+    if format == "onnx":
+        export_onnx(trained, path, mirrored=mirrored)
+    elif format == "torchscript":
+        export_torchscript(trained, path)
+    else:
+        from cellcount_lib.inference.package import export_package
+
+        export_package(trained, path, name=Path(model).stem, licence=license)
+    typer.echo(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+    if format == "onnx":
+        typer.echo(f"use it: cellcount predict PICTURES --model {path} --out DIR")
 
 
 @app.command()

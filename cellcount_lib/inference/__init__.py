@@ -3,5 +3,5 @@
 Read in this order: `predict` (a picture to its heatmap, with torch), `tiles` (large pictures),
 `heatmaps` (as they are kept), `formulations` (what else than a mask a network may draw), `network`
 (a picture to its cells), `info`, `model_file`, `evaluation`; for counting without torch, `export`
-and `engine`.
+and `engine`; for other programs, `package`.
 """

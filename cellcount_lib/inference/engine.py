@@ -1,6 +1,8 @@
 """Networks run by ONNX Runtime, which needs neither torch nor a training environment."""
 
+import json
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellcount_lib.errors import DataError
+from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import rounded
 from cellcount_lib.inference.info import DEFAULT, ModelInfo, shipped
 from cellcount_lib.inference.network import budget, seen
@@ -27,26 +30,31 @@ class OnnxNetwork:
     multiple: int  # the poolings' grid
     halo: int  # how far from a pixel it looks
     at_once: int = 1  # pictures that share the memory of this machine
+    mirrored: bool = False  # answers are averaged over a picture and its mirror images
 
     def logit_map(
         self, image: NDArray[np.uint8], *, scale: float, memory_mb: float | None = None
     ) -> NDArray[np.float32]:
         """Return logits at `scale` times the size of a picture, uint8 (H, W, 3)."""
         pixels = seen(image, scale, self.info.stretch).transpose(2, 0, 1)[None]
+        asks = formulation(self.info.formulation)
+        answers = []
+        for axes in ((), (-1,), (-2,), (-2, -1)) if self.mirrored else ((),):
+            found = whole_or_tiles(
+                partial(self._forward, np.flip(pixels, axes)),
+                (pixels.shape[2], pixels.shape[3]),
+                halo=lambda: self.halo,
+                multiple=self.multiple,
+                most_pixels=budget(memory_mb) / self.at_once / BYTES_PER_PIXEL,
+            )
+            answers.append(reduce(asks.mirrored, axes, found))
+        logits = np.mean(answers, axis=0)
+        return rounded(logits if asks.planes else logits[0])
 
-        def forward(y: slice, x: slice) -> NDArray[np.float32]:
-            given = {"pixels": np.ascontiguousarray(pixels[..., y, x])}
-            logits: NDArray[np.float32] = self.session.run(None, given)[0][0]
-            return logits
-
-        logits = whole_or_tiles(
-            forward,
-            (pixels.shape[2], pixels.shape[3]),
-            halo=lambda: self.halo,
-            multiple=self.multiple,
-            most_pixels=budget(memory_mb) / self.at_once / BYTES_PER_PIXEL,
-        )
-        return rounded(logits if len(logits) > 1 else logits[0])
+    def _forward(self, pixels: NDArray[np.uint8], y: slice, x: slice) -> NDArray[np.float32]:
+        given = {"pixels": np.ascontiguousarray(pixels[..., y, x])}
+        logits: NDArray[np.float32] = self.session.run(None, given)[0][0]
+        return logits
 
 
 def load_onnx(name: str | Path = DEFAULT, *, at_once: int = 1) -> OnnxNetwork:
@@ -73,6 +81,9 @@ def load_onnx(name: str | Path = DEFAULT, *, at_once: int = 1) -> OnnxNetwork:
     info = ModelInfo.of_header(about, path)
     try:
         shape = {name: int(about[name]) for name in ("multiple", "halo")}
-        return OnnxNetwork(session, info, about["weights"], at_once=at_once, **shape)
+        mirrored = json.loads(about.get("mirrored", "false")) is True
+        return OnnxNetwork(
+            session, info, about["weights"], at_once=at_once, mirrored=mirrored, **shape
+        )
     except (KeyError, ValueError) as error:
         raise DataError(f"{path}: its description cannot be used: {error}") from error

@@ -11,6 +11,7 @@ import torch
 
 from cellcount_lib.data.stretch import stretched
 from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.inference import export
 from cellcount_lib.inference import tiles as cut
 from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.export import export_onnx
@@ -18,7 +19,7 @@ from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.info import SHIPPED, ModelInfo, names
 from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.inference.network import predict
-from cellcount_lib.inference.predict import answer
+from cellcount_lib.inference.predict import answer, logit_map
 from cellcount_lib.models import build
 from tests.discs import draw
 
@@ -83,6 +84,25 @@ def test_a_model_says_whether_pictures_are_stretched(both):
         assert (expected != one.logit_map(dim, scale=1)).any()
 
 
+def test_mirrored_answers_are_those_of_torch(both, tmp_path, monkeypatch):
+    trained, network, folder = both
+    graph = onnx.load(folder / "m.onnx")
+    monkeypatch.setattr(export, "onnx_graph", lambda trained, dtype: graph)
+    export_onnx(trained, tmp_path / "m.onnx", mirrored=True)
+    mirrored = load_onnx(tmp_path / "m.onnx")
+    assert (mirrored.mirrored, network.mirrored) == (True, False)
+    assert mirrored.weights != network.weights  # other results, another name
+    image = np.random.default_rng(2).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    asks = formulation(trained.info.formulation)
+    expected = logit_map(trained.model, image, precision="fp32", asks=asks, mirrored=True)
+    found = mirrored.logit_map(image, scale=1)
+    np.testing.assert_allclose(found, expected, atol=1 / 256)
+    assert (found != network.logit_map(image, scale=1)).any()
+    turned = mirrored.logit_map(np.ascontiguousarray(image[:, ::-1]), scale=1)
+    back = asks.mirrored(turned if asks.planes else turned[None], -1)
+    np.testing.assert_allclose(back if asks.planes else back[0], found, atol=1 / 256)
+
+
 def test_several_pictures_at_once_enter_the_graph(both):
     _, network, _ = both
     pixels = np.random.default_rng(1).integers(0, 256, (3, 3, 33, 50)).astype(np.uint8)
@@ -130,6 +150,7 @@ def test_foreign_files_are_errors(both, tmp_path):
         ({"format": "x"}, "expected a model written by this project .* found 'x'"),
         ({"info": "{}"}, "its description cannot be used"),
         ({"halo": "far"}, "its description cannot be used"),
+        ({"mirrored": "maybe"}, "its description cannot be used"),
     ):
         onnx.helper.set_model_props(model, about | change)
         onnx.save(model, path)
