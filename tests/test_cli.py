@@ -43,6 +43,15 @@ def test_every_option_of_every_command_is_explained(command):
         assert parameter.help, f"cellcount {command}: {parameter.name} has no help"
 
 
+def test_the_help_of_train_names_every_loss():
+    from cellcount_lib.losses import names
+
+    (loss,) = (p for p in get_command(app).commands["train"].params if p.name == "loss")
+    named = loss.help.partition(": ")[2].rstrip(".").split(", ")
+    _, _, named[0] = named[0].rpartition(": ")
+    assert named == [name for name in names() if not name.startswith("historical.")]
+
+
 def test_help_does_not_import_torch():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "cellcount_lib", "--help"],

@@ -8,6 +8,19 @@ import typer
 
 from cellcount_lib.data.download_command import Root
 
+LOSSES = (  # the names of `losses`, which takes torch to import
+    "bce-low, bce-medium, bce-high, dice, focal, focal-tversky, combined-balanced, "
+    "combined-overcrowd, combined-cellvit, combinedft-balanced, combinedft-overcrowd, "
+    "combinedft-cellvit, dice-smooth-1, focal-tversky-r23, combined-cellvit-r23, "
+    "combinedft-cellvit-r23, released-bce-low, released-bce-medium, released-bce-high, "
+    "released-dice, released-focal, released-focal-tversky, released-combined-balanced, "
+    "released-combined-overcrowd, released-combined-cellvit, released-combinedft-balanced, "
+    "released-combinedft-overcrowd, released-combinedft-cellvit, wbce-2021, three-class-2, "
+    "three-class-4, three-class-6, three-class-8, boundary-2, boundary-4, boundary-6, "
+    "boundary-8, bce, tversky, combined, combinedft, three-class, boundary-bell, distance, "
+    "instances, stars, flows."
+)
+
 
 def train_command(
     dataset: Annotated[
@@ -22,7 +35,9 @@ def train_command(
         str, typer.Option(help="Scale: smoke, laptop, study, gpu, paper.")
     ] = "laptop",
     protocol: Annotated[str, typer.Option(help="How to score.")] = "recommended",
-    loss: Annotated[str | None, typer.Option(help="Loss (default: the recipe's).")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help=f"Loss (default: the recipe's): {LOSSES}")
+    ] = None,
     weight_map: Annotated[
         bool | None,
         typer.Option("--weight-map/--no-weight-map", help="Weight maps (default: the recipe's)."),
@@ -79,7 +94,9 @@ def train_command(
     training = Training(**{field.name: options[field.name] for field in fields(Training)})
     summary = finished(training, out, root=root)
     if summary is None:
-        train(training, out, root=root, device=device, compiled=compiled, show=watched())
+        train(
+            training, out, root=root, device=device, compiled=compiled, show=watched(), lines=True
+        )
         summary = finished(training, out, root=root)
         assert summary is not None
     else:

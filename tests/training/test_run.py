@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -262,6 +263,10 @@ def test_the_command_killed_at_a_random_moment_goes_on(discs, nursery, tmp_path)
         assert ended.returncode == 0, ended.stderr
         assert "F1 1.000" in ended.stdout or "F1 0.9" in ended.stdout
         assert ended.stdout.splitlines()[-1].startswith("cutoff 0.")
+    # a log says where the training is
+    line = r"epoch (\d)/5: loss [\d.e-]+, dice [\d.]+, \d+ s\n"
+    assert re.findall(line, ended.stderr) == [*"12345"]
+    assert "training took" in ended.stdout
     whole = weights(tmp_path / "whole")
     for key, tensor in weights(tmp_path / "cut").items():
         assert torch.equal(tensor, whole[key]), key
