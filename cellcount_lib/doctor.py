@@ -33,6 +33,13 @@ JOBS = (
         (),
         "serve",
     ),
+    Job(
+        "read CZI, ND2 and LIF",
+        "cellcount predict",
+        ("pylibCZIrw", "nd2", "liffile"),
+        (),
+        "microscopy",
+    ),
     Job("train networks", "cellcount train", ("torch", "fastai", "kornia"), (), "train"),
     Job("export networks", "cellcount export", ("onnx", "onnxscript", "torch"), (), "export"),
     Job(

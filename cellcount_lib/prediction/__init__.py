@@ -1,6 +1,7 @@
 """Counting the cells of a person's own pictures: ``cellcount predict``.
 
-`reading` turns files into planes, `models` says what counts, `sizes` how wide cells are, `checks`
-what a person should look at. `outputs` writes results, `run` works through many files and can be
-interrupted, `intervals` puts intervals around counts, `command` is the command line.
+`reading` turns files into planes, those of microscopes with `microscope`, `models` says what
+counts, `sizes` how wide cells are, `checks` what a person should look at. `outputs` writes results,
+`run` works through many files and can be interrupted, `intervals` puts intervals around counts,
+`groups` compares conditions, `command` is the command line.
 """

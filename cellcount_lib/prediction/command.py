@@ -21,8 +21,14 @@ def predict_command(
     channels: Annotated[
         str | None,
         typer.Option(
-            help="Channel to use, counted from 1, or three for red, green, blue (0: black)."
+            "--channels",
+            "--channel",
+            help="Channel to use, counted from 1, or three for red, green, blue (0: black).",
         ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(help="max: count a stack once, by its largest values along the depth."),
     ] = None,
     pixel_size: Annotated[
         float | None,
@@ -43,6 +49,12 @@ def predict_command(
     protocol: Annotated[str | None, typer.Option(help="Protocol (default: the model's).")] = None,
     geojson: Annotated[bool, typer.Option("--geojson", help="Outlines for QuPath.")] = False,
     rois: Annotated[bool, typer.Option("--rois", help="Outlines for ImageJ (ROI zip).")] = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of index.csv, which lies with the pictures: counts by its values."
+        ),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, cuda:1, mps, ... (needs torch).")
     ] = None,
@@ -50,7 +62,7 @@ def predict_command(
         str, typer.Option(help="fp32, bf16 or fp16; default: fp32 (others need torch).")
     ] = "auto",
 ) -> None:
-    """Count the cells of your own pictures: PNG, JPEG, TIFF; 8 to 32 bit; stacks; channels.
+    """Count the cells of your own pictures: PNG, JPEG, TIFF, CZI, ND2, LIF; stacks; channels.
 
     OUT gets counts.csv (one row per picture), objects.csv (one per cell), overlays/ to look at, and
     labels/ (16-bit TIFF: the number of the cell at every pixel). To continue an interrupted
@@ -62,8 +74,9 @@ def predict_command(
     from cellcount_lib.checks import check_positive
     from cellcount_lib.errors import InputError
     from cellcount_lib.machine import cores
+    from cellcount_lib.prediction.groups import groups_of, write_groups
     from cellcount_lib.prediction.models import OTSU, open_models
-    from cellcount_lib.prediction.reading import parse_channels
+    from cellcount_lib.prediction.reading import check_projection, parse_channels
     from cellcount_lib.prediction.run import Counting, find_pictures, predict_files
     from cellcount_lib.prediction.sizes import parse_cell_size
     from cellcount_lib.progress import watched
@@ -77,12 +90,15 @@ def predict_command(
     if protocol is not None:
         named(protocol)
     chosen = parse_channels(channels)
+    check_projection(project)
     pictures = find_pictures(paths, out=out)
+    group_of = None if groups is None else groups_of([p.path for p in pictures], groups)
     jobs = min(cores(), len(pictures))
     models = open_models(model, device=device, precision=precision, at_once=jobs)
     counting = Counting(
         models=tuple(opened.name for opened in models),
         channels=chosen,
+        project=project,
         pixel_size_um=pixel_size,
         cell_px=width,
         threshold=threshold,
@@ -102,6 +118,14 @@ def predict_command(
         )
     done = f"{total.planes} pictures, {total.cells} cells: {out / 'counts.csv'}"
     typer.echo(done + (f" ({total.before} were done before)" if total.before else ""))
+    if total.stacks and project is None:
+        typer.echo(
+            f"{total.stacks} files are stacks; every plane was counted for itself. To count the "
+            "largest values along the depth once: --project max"
+        )
+    if group_of is not None:
+        for line in write_groups(out, total.rows, group_of, str(groups)):
+            typer.echo(line)
     if total.check:
         typer.echo(f"look at {total.check} of {total.planes} pictures: column 'check' says why")
     if total.failed:

@@ -11,14 +11,24 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
-import psutil
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from cellcount_lib.data.decode import TIFF, explained, photometric, read_stored, without_alpha
+from cellcount_lib.data.decode import (
+    EXTENSIONS,
+    TIFF,
+    explained,
+    photometric,
+    read_stored,
+    without_alpha,
+)
 from cellcount_lib.data.images import to_uint8
-from cellcount_lib.errors import DataError, InputError
+from cellcount_lib.errors import DataError, InputError, unknown_name
+from cellcount_lib.prediction.microscope import READERS, Series, check_fits, read_series
+
+READABLE = (*EXTENSIONS, *READERS)
+PROJECTIONS = ("max",)
 
 PLAUSIBLE_UM = (0.01, 10.0)  # of a light microscope's pixel; 72 dpi would be 353
 _MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0}
@@ -56,25 +66,54 @@ def parse_channels(text: str | None) -> tuple[int, ...] | None:
     return chosen
 
 
-def read_planes(path: Path, channels: Sequence[int] | None = None) -> list[Plane]:
-    """Read the planes of a PNG, JPEG or TIFF.
+def check_projection(name: str | None) -> None:
+    """Raise unless ``--project`` names a projection."""
+    if name is not None and name not in PROJECTIONS:
+        raise unknown_name("projection", name, PROJECTIONS)
+
+
+class Pictures(NamedTuple):
+    """What a file holds."""
+
+    planes: list[Plane]
+    pixel_um: float | None  # micrometres per pixel, if the file states a plausible size
+    depth: int  # planes of its deepest stack, before a projection
+
+
+def read_pictures(
+    path: Path, channels: Sequence[int] | None = None, *, project: str | None = None
+) -> Pictures:
+    """Read a PNG, JPEG, TIFF, CZI, ND2 or LIF.
 
     `channels` are as `parse_channels` returns them. Without them, a grey or RGB picture is taken as
-    it is, and a file with other channels is an error.
+    it is, and a file with other channels is an error. With `project` "max" a stack becomes one
+    plane, of the largest values along Z, or along its pages where it does not say what they are.
     """
-    stack = _stack(path)
-    if stack.size == 0:
-        raise DataError(f"{path}: expected at least one pixel, found shape {stack.shape}")
-    if stack.dtype.kind == "f" and not np.isfinite(stack).all():
-        raise DataError(f"{path}: expected numbers, found NaN or infinity among the pixels")
-    planes = []
-    for number, stored in enumerate(stack, start=1):
-        chosen = _choose(path, stored, channels)
-        values, note = to_uint8(_whole_numbers(chosen))
-        image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
-        one = 0 if len(stack) == 1 else number
-        planes.append(Plane(one, np.ascontiguousarray(image), chosen, note["intensity"]))
-    return planes
+    check_projection(project)
+    planes: list[Plane] = []
+    pixel_um, depth = None, 1
+    for series in _series(path):
+        pixel_um = pixel_um if pixel_um is not None else plausible(series.pixel_um)
+        deep = next((a for a in "ZIQ" if a in series.axes), "")
+        depth = max(depth, series.array.shape[series.axes.index(deep)] if deep else 1)
+        if series.array.size == 0:
+            raise DataError(f"{path}: expected at least one pixel, found {series.array.shape}")
+        if series.array.dtype.kind == "f" and not np.isfinite(series.array).all():
+            raise DataError(f"{path}: expected numbers, found NaN or infinity among the pixels")
+        if project and deep:
+            array = series.array.max(axis=series.axes.index(deep))
+            series = Series(series.axes.replace(deep, ""), array)
+        planes += [_plane(path, stored, channels) for stored in _stack(path, series)]
+    if len(planes) > 1:
+        planes = [plane._replace(number=n) for n, plane in enumerate(planes, start=1)]
+    return Pictures(planes, pixel_um, depth)
+
+
+def _plane(path: Path, stored: NDArray[Any], channels: Sequence[int] | None) -> Plane:
+    chosen = _choose(path, stored, channels)
+    values, note = to_uint8(_whole_numbers(chosen))
+    image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+    return Plane(0, np.ascontiguousarray(image), chosen, note["intensity"])
 
 
 def _choose(path: Path, stored: NDArray[Any], channels: Sequence[int] | None) -> NDArray[Any]:
@@ -107,37 +146,49 @@ def _whole_numbers(values: NDArray[Any]) -> NDArray[Any]:
     return np.rint(share * 65535).astype(np.uint16)
 
 
-def _stack(path: Path) -> NDArray[Any]:
-    """Return (planes, H, W, channels) with the values of the file; alpha is dropped."""
-    if path.suffix.lower() not in TIFF:
-        return _colour(read_stored(path, palette_as="colour"))[np.newaxis]
+def _series(path: Path) -> list[Series]:
+    """Read every picture of a file, with the values of the file; alpha is dropped."""
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        with explained(path):
+            return read_series(path)
+    if suffix not in TIFF:
+        return [Series("YXS", _colour(read_stored(path, palette_as="colour")))]
 
     with explained(path), tifffile.TiffFile(path) as file:
-        series, kind = file.series[0], photometric(path, file.pages.first)
+        kind = photometric(path, file.pages.first)
+        pixel_um = _tiff_pixel(file)
+        # others than OME keep previews beside the picture
+        chosen = file.series if file.is_ome else file.series[:1]
         if kind in ("YCBCR", "PALETTE"):
-            return _frames(path)
-        if series.size * series.dtype.itemsize > psutil.virtual_memory().available / 4:
-            raise DataError(
-                f"{path}: expected pictures that fit in a quarter of the free memory, found "
-                f"{series.size * series.dtype.itemsize / 1e9:.1f} GB; save the planes apart"
-            )
+            return [Series("IYXS", _frames(path), pixel_um)]
+        check_fits(path, sum(series.size * series.dtype.itemsize for series in chosen))
         try:
-            array = series.asarray()
+            arrays = [series.asarray().reshape(series.shape) for series in chosen]
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
-            return _frames(path)  # LZW and the like: Pillow's libtiff reads them
-        axes = series.axes
-        if "Y" not in axes or "X" not in axes:
-            raise DataError(f"{path}: expected pictures, found axes {axes}")
-        alpha = kind == "RGB" and "S" in axes and array.shape[axes.index("S")] == 4
-        array = array.reshape(series.shape)
-        colour = [i for i, a in enumerate(axes) if a in "CS"]
-        others = [i for i, a in enumerate(axes) if a not in "CSYX"]
-        array = array.transpose([*others, axes.index("Y"), axes.index("X"), *colour])
-        height, width = array.shape[len(others) : len(others) + 2]
-        array = array.reshape(-1, height, width, int(np.prod(array.shape[len(others) + 2 :])))
-        return array[..., :3] if alpha else array
+            # LZW and the like: Pillow's libtiff reads them
+            return [Series("IYXS", _frames(path), pixel_um)]
+        found = []
+        for series, array in zip(chosen, arrays, strict=True):
+            axes = series.axes
+            if kind == "RGB" and "S" in axes and array.shape[axes.index("S")] == 4:
+                array = np.take(array, range(3), axis=axes.index("S"))
+            found.append(Series(axes, array, pixel_um))
+        return found
+
+
+def _stack(path: Path, series: Series) -> NDArray[Any]:
+    """Return (planes, H, W, channels)."""
+    axes, array = series.axes, series.array
+    if "Y" not in axes or "X" not in axes:
+        raise DataError(f"{path}: expected pictures, found axes {axes}")
+    colour = [i for i, a in enumerate(axes) if a in "CS"]
+    others = [i for i, a in enumerate(axes) if a not in "CSYX"]
+    array = array.transpose([*others, axes.index("Y"), axes.index("X"), *colour])
+    height, width = array.shape[len(others) : len(others) + 2]
+    return array.reshape(-1, height, width, int(np.prod(array.shape[len(others) + 2 :])))
 
 
 def _frames(path: Path) -> NDArray[Any]:
@@ -156,20 +207,22 @@ def _colour(array: NDArray[Any]) -> NDArray[Any]:
     return array[..., np.newaxis] if array.ndim == 2 else without_alpha(array)
 
 
-def pixel_size(path: Path) -> float | None:
-    """Return the pixel size in micrometres that a TIFF states, if it is plausible.
+def plausible(pixel_um: float | None) -> float | None:
+    """Return a pixel size in micrometres unless it describes a screen or a printer, or nothing.
 
-    It is taken from the OME metadata, ImageJ's unit, or the resolution tags. Values outside 0.01 to
-    10 describe a screen or a printer, not a microscope.
+    Examples
+    --------
+    >>> plausible(0.325), plausible(25400 / 72), plausible(None)
+    (0.325, None, None)
     """
-    if path.suffix.lower() not in TIFF:
-        return None
-
-    with explained(path), tifffile.TiffFile(path) as file:
-        ome = file.ome_metadata if file.is_ome else None
-        size = _ome_size(ome) if ome else _tag_size(file)
     low, high = PLAUSIBLE_UM
-    return size if size is not None and low <= size <= high else None
+    return pixel_um if pixel_um is not None and low <= pixel_um <= high else None
+
+
+def _tiff_pixel(file: Any) -> float | None:
+    """Return the pixel size that a TIFF states: in OME metadata, ImageJ's unit, or its tags."""
+    ome = file.ome_metadata if file.is_ome else None
+    return _ome_size(ome) if ome else _tag_size(file)
 
 
 def _ome_size(text: str) -> float | None:

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cellcount_lib.data.decode import EXTENSIONS
-from cellcount_lib.data.finding import is_image
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
 from cellcount_lib.files import sha256_of, write_whole
 from cellcount_lib.prediction.checks import reasons
 from cellcount_lib.prediction.models import Model, choose
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
-from cellcount_lib.prediction.reading import pixel_size, read_planes
+from cellcount_lib.prediction.reading import READABLE, read_pictures
 from cellcount_lib.prediction.sizes import AUTO, CellSize, estimated_width, size_of
 
 RESULTS = 4  # version of what a JSON file holds; an older one is computed again
@@ -66,6 +64,7 @@ class Counting:
 
     models: tuple[str, ...]  # names and the first digits of the SHA-256 of weights
     channels: tuple[int, ...] | None = None  # see `reading.parse_channels`
+    project: str | None = None  # see `reading.read_pictures`
     pixel_size_um: float | None = None  # of all files, whatever they state
     cell_px: CellSize = AUTO
     threshold: float | None = None  # instead of the model's
@@ -105,17 +104,22 @@ def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[P
         listed = (
             path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
         )
-        pictures = {p for p in listed if p.is_file() and is_image(p)}
+        pictures = {p for p in listed if p.is_file() and _is_picture(p)}
         if out is not None:
             written = {(out / name).resolve() for name in RESULT_FOLDERS}
             pictures = {p for p in pictures if not written & {*p.resolve().parents}}
         if not pictures:
-            kinds = ", ".join(EXTENSIONS)
+            kinds = ", ".join(READABLE)
             what = "a folder without any" if path.is_dir() else "nothing of that name"
             raise InputError(f"{pattern}: expected pictures ({kinds}), found {what}")
         paths |= pictures
     ordered = sorted(paths)
     return [Picture(p, key) for p, key in zip(ordered, _keys(ordered), strict=True)]
+
+
+def _is_picture(path: Path) -> bool:
+    """Tell whether a file is a picture, by its name; hidden files are not."""
+    return path.suffix.lower() in READABLE and not path.name.startswith(".")
 
 
 PAGE = re.compile(r"(.+)_\d{4,}")  # the outputs of a page of a stack
@@ -160,6 +164,8 @@ class Totals:
     cells: int
     check: int
     failed: int
+    stacks: int  # files of stacks, whether projected or not
+    rows: list[dict[str, Any]]  # of counts.csv
 
 
 def predict_files(
@@ -186,7 +192,7 @@ def predict_files(
             mark = _mark(picture.path, here)
             if record := _known(kept, mark):
                 return record, True
-            record = {"mark": mark, "planes": list(_count(picture, models, here, out))}
+            record = {"mark": mark, **_count(picture, models, here, out)}
             write_whole(kept, json.dumps(record))
             return record, False
         except WriteError:
@@ -213,7 +219,8 @@ def predict_files(
     failed = sum(row["status"] == "failed" for row in rows)
     cells = sum(row.get("count", 0) for row in rows)
     check = sum(bool(row.get("check")) for row in rows)
-    return Totals(len(rows) - failed, before, cells, check, failed)
+    stacks = sum(record.get("depth", 1) > 1 for record in records)
+    return Totals(len(rows) - failed, before, cells, check, failed, stacks, rows)
 
 
 def _mark(path: Path, counting: Counting) -> dict[str, Any]:
@@ -236,12 +243,15 @@ def _known(kept: Path, mark: dict[str, Any]) -> dict[str, Any] | None:
 
 def _count(
     picture: Picture, models: Sequence[Model], counting: Counting, out: Path
-) -> Iterator[dict[str, Any]]:
-    stated = pixel_size(picture.path)
+) -> dict[str, Any]:
+    """Return the results of all planes of a file, and how many planes its deepest stack has."""
+    read = read_pictures(picture.path, counting.channels, project=counting.project)
     size, origin = counting.pixel_size_um, "option"
     if size is None:
-        size, origin = stated, "file" if stated is not None else "unknown, assumed as in training"
-    for plane in read_planes(picture.path, counting.channels):
+        size = read.pixel_um
+        origin = "file" if size is not None else "unknown, assumed as in training"
+    planes = []
+    for plane in read.planes:
         key = picture.key if plane.number == 0 else f"{picture.key}_{plane.number:04d}"
         model, width, width_from = model_and_width(plane.image, models, counting)
         prediction = model.apply(
@@ -271,7 +281,8 @@ def _count(
             "check": "; ".join(reasons(plane, measured.summary, cell_px=width)),
             "status": "ok",
         }
-        yield {"key": key, "row": row, "objects": measured.objects}
+        planes.append({"key": key, "row": row, "objects": measured.objects})
+    return {"planes": planes, "depth": read.depth}
 
 
 def model_and_width(

@@ -20,7 +20,7 @@ from cellcount_lib.inference.info import names
 from cellcount_lib.live import assets
 from cellcount_lib.postprocess.postprocess import POSTPROCESS
 from cellcount_lib.prediction.models import OTSU, open_models
-from cellcount_lib.prediction.reading import read_planes
+from cellcount_lib.prediction.reading import read_pictures
 from cellcount_lib.prediction.run import Counting, model_and_width
 from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.protocols import protocol
@@ -238,7 +238,7 @@ FILES = {
 def test_files_are_read_as_python_reads_them(page, tmp_path, name):
     path = tmp_path / name
     path.write_bytes(FILES[name])
-    (plane,) = read_planes(path)
+    (plane,) = read_pictures(path).planes
     read = ask(page, READ, [base64_of(FILES[name]), name])
     assert "error" not in read, read
     shape = (read["height"], read["width"])

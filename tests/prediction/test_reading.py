@@ -6,7 +6,15 @@ import tifffile
 from PIL import Image
 
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.prediction.reading import parse_channels, pixel_size, read_planes
+from cellcount_lib.prediction.reading import parse_channels, read_pictures
+
+
+def read_planes(path, channels=None, **how):
+    return read_pictures(path, channels, **how).planes
+
+
+def pixel_size(path):
+    return read_pictures(path).pixel_um
 
 
 @pytest.fixture
@@ -234,3 +242,44 @@ def test_other_files_state_none(tmp_path, rng):
 def test_channels_are_checked(text):
     with pytest.raises(InputError, match="--channels"):
         parse_channels(text)
+
+
+# --- stacks --------------------------------------------------------------------------------------
+
+
+def test_a_stack_is_projected_on_request_along_its_depth_only(tmp_path, rng):
+    array = sixteen(rng, 2, 3, 2, 10, 12)
+    for name, how in (
+        ("ij.tif", {"imagej": True}),
+        ("a.ome.tif", {"photometric": "minisblack"}),
+    ):
+        tifffile.imwrite(tmp_path / name, array, metadata={"axes": "TZCYX"}, **how)
+        found = read_pictures(tmp_path / name, (2,), project="max")
+        assert (len(found.planes), found.depth) == (2, 3)  # a plane of each moment
+        for plane, moment in zip(found.planes, array, strict=True):
+            np.testing.assert_array_equal(plane.stored[..., 0], moment[:, 1].max(axis=0))
+        assert len(read_planes(tmp_path / name, (2,))) == 6
+    tifffile.imwrite(tmp_path / "pages.tif", array[0, :, 0], photometric="minisblack")
+    plane = one_of(read_pictures(tmp_path / "pages.tif", project="max"))
+    np.testing.assert_array_equal(plane.stored[..., 0], array[0, :, 0].max(axis=0))
+    Image.fromarray(eight(rng, 9, 9)).save(tmp_path / "flat.png")
+    assert read_pictures(tmp_path / "flat.png", project="max").depth == 1
+    with pytest.raises(InputError, match="unknown projection 'mean'"):
+        read_pictures(tmp_path / "pages.tif", project="mean")
+
+
+def one_of(found):
+    (plane,) = found.planes
+    assert plane.number == 0
+    return plane
+
+
+def test_every_picture_of_an_ome_tiff_is_read(tmp_path, rng):
+    first, second = sixteen(rng, 20, 30), sixteen(rng, 8, 9)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for array in (first, second):
+            file.write(array, metadata={"PhysicalSizeX": 0.5}, photometric="minisblack")
+    found = read_pictures(tmp_path / "a.ome.tif")
+    assert ([p.number for p in found.planes], found.pixel_um) == ([1, 2], 0.5)
+    for plane, array in zip(found.planes, (first, second), strict=True):
+        np.testing.assert_array_equal(plane.stored[..., 0], array)
