@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 
 from cellcount_lib.errors import CellcountError
 from cellcount_lib.machine import version
-from cellcount_lib.service import jobs, people, projects
+from cellcount_lib.service import jobs, labelstudio, people, projects
 from cellcount_lib.service.access import Guard, Rates
 from cellcount_lib.service.settings import Settings
 from cellcount_lib.service.store import Store
@@ -67,7 +67,7 @@ def create_app(settings: Settings, *, counts: bool = True) -> FastAPI:
     )
     app.state.store, app.state.settings, app.state.rates = store, settings, Rates()
     app.add_middleware(Guard, settings=settings)
-    for routes in (people, projects, jobs):
+    for routes in (people, projects, jobs, labelstudio):
         app.include_router(routes.router)
 
     @app.exception_handler(CellcountError)

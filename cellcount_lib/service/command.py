@@ -25,6 +25,10 @@ def serve_command(
             "--behind-proxy", help="A reverse proxy on this machine speaks HTTPS for the service."
         ),
     ] = False,
+    retrain_after: Annotated[
+        int, typer.Option(min=2, help="Corrections from Label Studio after which to train again.")
+    ] = 10,
+    profile: Annotated[str, typer.Option(help="Scale of such a training.")] = "laptop",
     requests: Annotated[
         int, typer.Option(min=1, help="Requests that a user may make in a minute.")
     ] = 1200,
@@ -56,7 +60,14 @@ def serve_command(
                 f"first start: make an admin with this token, which works once: {token}\n"
                 f"  POST http://{host}:{port}/api/setup, or http://{host}:{port}/docs"
             )
-        settings = Settings(root, page=page, secure=behind_proxy, requests_a_minute=requests)
+        settings = Settings(
+            root,
+            page=page,
+            secure=behind_proxy,
+            requests_a_minute=requests,
+            retrain_after=retrain_after,
+            profile=profile,
+        )
         uvicorn.run(
             create_app(settings),
             host=host,

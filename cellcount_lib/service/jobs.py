@@ -21,7 +21,8 @@ router = APIRouter(prefix="/api", tags=["jobs"])
 
 TABLES = ("counts.csv", "objects.csv", "results.zip")
 COLUMNS = (
-    "id, project, state, done, total, planes, cells, to_check, failed, error, user, created, ended"
+    "id, project, kind, state, done, total, planes, cells, to_check, failed, error, user, "
+    "created, ended"
 )
 
 
@@ -30,9 +31,9 @@ class Options(BaseModel):
 
     model: str = "auto"
     channels: str | None = None
-    pixel_size_um: float | None = Field(None, gt=0, le=1e4)
-    cell_px: float | None = Field(None, gt=0, le=1e5, description="width of a typical cell")
-    threshold: float | None = Field(None, ge=0, le=1)
+    pixel_size_um: float | None = Field(default=None, gt=0, le=1e4)
+    cell_px: float | None = Field(default=None, gt=0, le=1e5, description="width of a typical cell")
+    threshold: float | None = Field(default=None, ge=0, le=1)
     protocol: str | None = None
     geojson: bool = False
     rois: bool = False

@@ -14,6 +14,7 @@ class Settings:
     page: Path | None = None  # a folder of static files, served at /: the page that counts
     secure: bool = False  # cookies only over HTTPS, as behind a reverse proxy
     body_bytes: int = MB  # of a request that is no picture
+    annotation_bytes: int = 64 * MB  # of what Label Studio sends
     picture_bytes: int = 1024 * MB
     pictures: int = 10_000  # of a project
     project_bytes: int = 100 * 1024 * MB
@@ -22,4 +23,6 @@ class Settings:
     requests_a_minute: int = 1_200  # of a user
     logins_a_minute: int = 10  # of an address
     session_hours: int = 12
+    retrain_after: int = 10  # corrected pictures that are new
+    profile: str = "laptop"  # the scale of such a training
     attempts: int = 5  # of a job that gets no further: its process ended so often

@@ -30,11 +30,15 @@ create table pictures (
 create table jobs (
     id integer primary key autoincrement,
     project integer not null references projects on delete cascade,
+    kind text not null default 'count',
     options text not null, pictures text not null, state text not null, total integer not null,
     done integer not null default 0, furthest integer not null default 0,
     attempts integer not null default 0, planes integer, cells integer, to_check integer,
     failed integer, error text not null default '', user text not null, created text not null,
     ended text);
+create table corrections (
+    project integer not null references projects on delete cascade, picture text not null,
+    job integer, primary key (project, picture));
 create table audit (
     id integer primary key autoincrement, at text not null, user text not null,
     action text not null, subject text not null);

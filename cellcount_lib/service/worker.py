@@ -1,11 +1,11 @@
-"""The process that counts: it takes one job after the other.
+"""The process that counts, and trains: it takes one job after the other.
 
     python -m cellcount_lib.service.worker FOLDER PROCESS ATTEMPTS
 
 There is one per folder, which holds a lock. So a job that is said to be running when it starts was
 left by another that was killed: it is taken up again, and pictures that were counted are not
-counted twice (`prediction.run`). A job whose process ended several times at the same picture has
-failed.
+counted twice (`prediction.run`). A job whose process ended several times without getting further
+has failed.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from cellcount_lib.prediction.reading import parse_channels
 from cellcount_lib.prediction.run import (
     RESULT_FOLDERS,
     Counting,
-    Totals,
     find_pictures,
     predict_files,
 )
 from cellcount_lib.prediction.sizes import AUTO
 from cellcount_lib.service.jobs import TABLES, Options, models_of
+from cellcount_lib.service.labelstudio import model_name
 from cellcount_lib.service.locking import locked
+from cellcount_lib.service.retrain import CHECKPOINT, trained, write_dataset
 from cellcount_lib.service.store import Store, now
 
 WAIT = 0.2  # seconds between two looks for a job
@@ -58,28 +60,38 @@ def main() -> None:
 
 
 def take(store: Store, *, attempts: int) -> dict[str, Any] | None:
-    """Take the job that waits longest; one that was tried too often ends as failed."""
+    """Take the job that waits longest; one that was tried often and gets no further has failed."""
     with store.change() as db:
         found = db.execute("select * from jobs where state = 'queued' order by id").fetchone()
         if found is None:
             return None
-        if found["attempts"] >= attempts:
-            said = (
-                f"the process ended {found['attempts']} times at the same picture, number "
-                f"{found['furthest'] + 1}"
-            )
+        kept = kept_of(store, found)
+        tried = found["attempts"] if kept <= found["furthest"] else 0
+        if tried >= attempts:
+            said = f"the process ended {tried} times without getting further"
             _end(db, found["id"], "failed", error=said)
             return None
-        query = "update jobs set state = 'running', attempts = attempts + 1, done = 0 where id = ?"
-        db.execute(query, (found["id"],))
+        query = (
+            "update jobs set state = 'running', attempts = ?, furthest = ?, done = 0 where id = ?"
+        )
+        db.execute(query, (tried + 1, kept, found["id"]))
         return dict(found)
+
+
+def kept_of(store: Store, job: Mapping[str, Any]) -> int:
+    """Return how far a job is, by what it has left: counted pictures, or when an epoch ended."""
+    folder = store.results(job["project"], job["id"])
+    if job["kind"] == "train":
+        checkpoint = folder / "run" / CHECKPOINT
+        return int(checkpoint.stat().st_mtime) if checkpoint.is_file() else 0
+    return len([*(folder / "state").glob("[!.]*.json")])
 
 
 def work(store: Store, job: dict[str, Any]) -> None:
     """Count the pictures of a job, and say how it ended."""
     number = job["id"]
     try:
-        total = count(store, job)
+        totals = train(store, job) if job["kind"] == "train" else count(store, job)
     except Cancelled:
         return
     except (CellcountError, MemoryError, OSError) as error:
@@ -87,10 +99,10 @@ def work(store: Store, job: dict[str, Any]) -> None:
             _end(db, number, "failed", error=str(error) or "not enough memory")
         return
     with store.change() as db:
-        _end(db, number, "done", **dataclasses.asdict(total))
+        _end(db, number, "done", **totals)
 
 
-def count(store: Store, job: dict[str, Any]) -> Totals:
+def count(store: Store, job: dict[str, Any]) -> dict[str, Any]:
     """Count the pictures of a job, and pack the results."""
     options = Options.model_validate_json(job["options"])
     out = store.results(job["project"], job["id"])
@@ -117,16 +129,32 @@ def count(store: Store, job: dict[str, Any]) -> Totals:
         nonlocal done
         done += 1
         with store.change() as db:
-            query = (
-                "update jobs set done = :done, furthest = max(furthest, :done), "
-                "attempts = iif(:done > furthest, 0, attempts) where id = :id and state = 'running'"
-            )
-            if not db.execute(query, {"done": done, "id": job["id"]}).rowcount:
+            query = "update jobs set done = ? where id = ? and state = 'running'"
+            if not db.execute(query, (done, job["id"])).rowcount:
                 raise Cancelled
 
     total = predict_files(pictures, models, counting, out, jobs=jobs, advance=advance)
     pack(out)
-    return total
+    return dataclasses.asdict(total)
+
+
+def train(store: Store, job: dict[str, Any]) -> dict[str, Any]:
+    """Train on corrections; the model is there when the job is done."""
+    out, number = store.results(job["project"], job["id"]), job["id"]
+    out.mkdir(parents=True, exist_ok=True)
+    names = json.loads(job["pictures"])
+    write_dataset(out / "data", names, store.project(job["project"]))
+
+    def look() -> None:
+        """Stop if the job was cancelled."""
+        row = store.row("select state from jobs where id = ?", number)
+        if row is None or row["state"] != "running":
+            raise Cancelled
+
+    model = store.root / "models" / f"{model_name(job['project'], number)}.onnx"
+    profile = json.loads(job["options"])["profile"]
+    trained(out / "data", out / "run", model, profile, look=look)
+    return {"planes": len(names)}
 
 
 def pack(out: Path) -> None:

@@ -1,5 +1,7 @@
 """Who may do what: every route, as nobody and in every role."""
 
+import base64
+
 import pytest
 from fastapi.routing import APIRoute
 
@@ -29,6 +31,11 @@ RULES = {
     ("GET", "/api/projects/{project}/pictures"): "viewer",
     ("PUT", "/api/projects/{project}/pictures/{name}"): "annotator",
     ("DELETE", "/api/projects/{project}/pictures/{name}"): "annotator",
+    ("GET", "/label-studio/{project}/health"): "viewer",
+    ("POST", "/label-studio/{project}/setup"): "viewer",
+    ("GET", "/label-studio/{project}/versions"): "viewer",
+    ("POST", "/label-studio/{project}/predict"): "annotator",
+    ("POST", "/label-studio/{project}/webhook"): "annotator",
     ("GET", "/api/models"): "viewer",
     ("POST", "/api/projects/{project}/jobs"): "annotator",
     ("GET", "/api/jobs"): "viewer",
@@ -76,7 +83,7 @@ def test_every_address_of_the_documentation_has_its_rule(app):
         for path, methods in app.openapi()["paths"].items()
         for method in methods
     }
-    assert described == {key for key in RULES if key[1].startswith("/api/")}
+    assert described == {key for key in RULES if key[1].startswith(("/api/", "/label-studio/"))}
 
 
 @pytest.mark.parametrize("role", [None, *ROLES])
@@ -98,6 +105,10 @@ def test_tokens_that_are_wrong_ended_or_of_another_kind(client, app, tokens, as_
     for header in ("Bearer", "Bearer ", "Bearer x", f"Basic {tokens['admin']}", "Bearer \xe9"):
         answer = client.get("/api/me", headers={"Authorization": header.encode("latin-1")})
         assert answer.status_code == 401, header
+    for coded, status in (("x:" + tokens["viewer"], 200), (tokens["viewer"], 401), ("x:", 401)):
+        header = "Basic " + base64.b64encode(coded.encode()).decode()
+        assert client.get("/api/me", headers={"Authorization": header}).status_code == status
+    assert client.get("/api/me", headers={"Authorization": "Basic ===="}).status_code == 401
     # a bearer token is no cookie
     client.cookies.set(COOKIE, tokens["admin"])
     assert client.get("/api/me").status_code == 401

@@ -136,6 +136,7 @@ def killed(root, times, number):
             assert written.setdefault(path.name, changed) == changed
         if running.process.poll() is not None:
             running.start()
+        assert running.client.get(f"/api/jobs/{job}").json()["error"] == ""
     done = running.until_done(job)
     assert (done["state"], done["done"], done["failed"]) == ("done", number, 0)
     assert counts_of(running.client, job) == expected(number)  # nothing lost
@@ -200,7 +201,22 @@ def test_a_job_that_kills_its_process_is_given_up(waiting, monkeypatch, tmp_path
     assert take(waiting, attempts=3) is None
     job = waiting.row("select * from jobs")
     assert job["state"] == "failed"
-    assert "3 times at the same picture, number 1" in job["error"]
+    assert job["error"] == "the process ended 3 times without getting further"
+
+
+def test_a_job_that_gets_further_each_time_is_not_given_up(waiting, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    state = waiting.results(1, 1) / "state"
+    state.mkdir(parents=True)
+    for place in range(3):
+        assert take(waiting, attempts=1)["id"] == 1
+        (state / f"{place}.json").write_text("{}")
+        with waiting.change() as db:
+            db.execute("update jobs set state = 'queued'")
+    assert take(waiting, attempts=1)["id"] == 1
+    with waiting.change() as db:
+        db.execute("update jobs set state = 'queued'")
+    assert take(waiting, attempts=1) is None
 
 
 def test_a_cancelled_job_stops_and_stays_cancelled(waiting, monkeypatch, tmp_path):
