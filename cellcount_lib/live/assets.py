@@ -96,6 +96,7 @@ def network(name: str) -> dict[str, Any]:
         **{key: getattr(info, key) for key in kept},
         "multiple": loaded.multiple,
         "halo": loaded.halo,
+        "mirrored": loaded.mirrored,
         "rules": rules(info.ruler().postprocess),
     }
 

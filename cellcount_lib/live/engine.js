@@ -23,8 +23,8 @@
     });
   }
 
-  // Logits of the first plane, rounded as they are kept (inference/heatmaps.py: rounded).
-  async function logitMap({ session, info }, { width, height, rgb }, tell) {
+  // Logits of the first plane, the network's for a picture as it is.
+  async function tiledLogits({ session, info }, { width, height, rgb }, tell) {
     const logits = new Float32Array(width * height), { halo, multiple } = info;
     const whole = width * height <= MOST_PIXELS;
     const kept = Math.max(SMALLEST_TILE, Math.floor((Math.sqrt(MOST_PIXELS) - 2 * halo) / multiple) * multiple);
@@ -41,15 +41,40 @@
         const { data } = answer.logits;
         for (let i = y.from; i < y.to; i++) {
           for (let j = x.from; j < x.to; j++) {
-            const logit = data[(i - y.readFrom) * w + j - x.readFrom];
-            if (Number.isNaN(logit)) throw Error("The network answers with NaN: this model cannot be used.");
-            logits[i * width + j] = rint(Math.min(8, Math.max(-8, logit)) * 256) / 256;
+            logits[i * width + j] = data[(i - y.readFrom) * w + j - x.readFrom];
           }
         }
         tell(++done / (rows.length * columns.length));
       }
     }
     return logits;
+  }
+
+  // Values of a picture turned to its mirror image, across or upside down.
+  function flipped(values, channels, width, across, down) {
+    const height = values.length / channels / width, out = new values.constructor(values.length);
+    for (let y = 0, at = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        const from = (down ? height - 1 - y : y) * width + (across ? width - 1 - x : x);
+        for (let c = 0; c < channels; c++, at++) out[at] = values[from * channels + c];
+      }
+    }
+    return out;
+  }
+
+  // Logits as they are kept, over mirror images if the model says so (inference/engine.py: logit_map).
+  async function logitMap(network, small, tell) {
+    const ways = network.info.mirrored ? [[false, false], [true, false], [false, true], [true, true]] : [[false, false]];
+    const { width, rgb } = small, sum = new Float32Array(rgb.length / 3);
+    for (const [turn, [across, down]] of ways.entries()) {
+      const turned = { ...small, rgb: flipped(rgb, 3, width, across, down) };
+      const logits = await tiledLogits(network, turned, (share) => tell((turn + share) / ways.length));
+      flipped(logits, 1, width, across, down).forEach((logit, p) => (sum[p] += logit));
+    }
+    return made(Float32Array, sum.length, (p) => {
+      if (Number.isNaN(sum[p])) throw Error("The network answers with NaN: this model cannot be used.");
+      return rint(Math.min(8, Math.max(-8, sum[p] / ways.length)) * 256) / 256; // heatmaps.py: rounded
+    });
   }
 
   async function heatmap(network, magnified, tell) {
@@ -133,7 +158,8 @@
 
   globalThis.onmessage = async ({ data: { id, ask, ...about } }) => {
     try {
-      postMessage({ id, ...(await asks[ask](about, (share) => postMessage({ id, share }))) });
+      const answer = await asks[ask](about, (share) => postMessage({ id, share }));
+      postMessage({ id, ...answer }, answer.labels ? [answer.labels.buffer] : []);
     } catch (error) {
       postMessage({ id, error: String(error?.message ?? error) });
     }

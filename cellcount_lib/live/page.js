@@ -74,15 +74,20 @@
 
   const brightened = Uint8Array.from({ length: 256 }, (_, level) => Math.round(255 * Math.sqrt(level / 255)));
 
-  // Picture, outlines and numbers of the cells (prediction/outputs.py: overlay).
-  function drawOverlay(canvas, { width, height, rgb }, labels, objects, outlined) {
-    Object.assign(canvas, { width, height });
-    const context = canvas.getContext("2d"), image = context.createImageData(width, height), { data } = image;
-    const line = Math.ceil(Math.max(width, height) / 600), edges = new Map();
+  // The brightened picture in the bytes of a canvas.
+  function brighten({ width, height, rgb }) {
+    const data = new Uint8ClampedArray(4 * width * height).fill(255);
     for (let p = 0, i = 0, j = 0; p < width * height; p++, i += 4, j += 3) {
       for (let c = 0; c < 3; c++) data[i + c] = brightened[rgb[j + c]];
-      data[i + 3] = 255;
     }
+    return data;
+  }
+
+  // Picture, outlines and numbers of the cells (prediction/outputs.py: overlay).
+  function drawOverlay(canvas, { width, height, seen }, labels, objects, outlined) {
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d"), data = seen.slice(), image = new ImageData(data, width, height);
+    const line = Math.ceil(Math.max(width, height) / 600), edges = new Map();
     for (let y = 0, p = 0; outlined && y < height; y++) {
       for (let x = 0; x < width; x++, p++) {
         const label = labels[p];
@@ -94,7 +99,8 @@
         edges.set(label, { right: Math.max(x, corner.right), top: corner.top });
         for (let down = 0; down < line; down++) {
           for (let right = 0; right < line && x + right < width && y + down < height; right++) {
-            data.set(OUTLINE, 4 * ((y + down) * width + x + right));
+            const at = 4 * ((y + down) * width + x + right);
+            [data[at], data[at + 1], data[at + 2]] = OUTLINE;
           }
         }
       }
@@ -220,7 +226,7 @@
         if (!engine) say("Loading the network ...");
         engine ??= startEngine();
         const { ask } = await engine, first = await ask("look", { given: read });
-        picture = { ...read, ...first, name: file.name, stem: file.name.replace(/\.[^.]*$/, ""), drawn, began };
+        picture = { ...read, ...first, seen: brighten(read), name: file.name, stem: file.name.replace(/\.[^.]*$/, ""), drawn, began };
         chooseModel();
       } catch (error) {
         failed(error);

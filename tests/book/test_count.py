@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -15,8 +16,10 @@ from PIL import Image
 
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import DataError
+from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.formulations import Distance, ThreeClasses
 from cellcount_lib.inference.info import names
+from cellcount_lib.inference.network import predict
 from cellcount_lib.live import assets
 from cellcount_lib.postprocess.postprocess import POSTPROCESS
 from cellcount_lib.prediction.models import OTSU, open_models
@@ -35,8 +38,12 @@ TEXT = """const text = (values) => {
   return btoa(letters);
 };"""  # far faster than a list of numbers
 
-COUNT = """async ([png, name, said]) => {
+COUNT = """async ([png, name, said, mirrored]) => {
   const { readPicture, startEngine, bytesOf, ABOUT } = globalThis.cellcount;
+  if (mirrored) {
+    globalThis.engine = null; // that one has opened the network as it is
+    ABOUT.models[name].mirrored = true;
+  }
   const engine = await (globalThis.engine ??= startEngine());
   const given = await readPicture(new File([bytesOf(png)], "a.png"));
   const { suitsOtsu } = await engine.ask("look", { given });
@@ -129,7 +136,7 @@ def test_the_page_finds_the_cells_that_python_finds(page):
         model, width, _ = model_and_width(sample.image, models, counting)
         prediction = model.apply(sample.image, cell_px=width)
         given = None if asked == OTSU else asked
-        found = ask(page, COUNT, [base64_of(png(sample.image)), given, said])
+        found = ask(page, COUNT, [base64_of(png(sample.image)), given, said, False])
         assert (found["name"] or OTSU) == model.name.split()[0]
         assert found["cellPx"] == (None if width is None else pytest.approx(width))
         labels = numbers(found["labels"], np.int32, prediction.labels.shape)
@@ -148,6 +155,21 @@ def test_the_page_finds_the_cells_that_python_finds(page):
                 assert one["confidence"] == pytest.approx(heat, abs=1e-3)
     assert n > 500
     assert 2 * tp / n >= 0.99
+
+
+def test_a_model_that_sees_mirror_images_does_so_on_the_page(page):
+    image = simulate(1, style="nuclei-medium", size=(260, 330)).image
+    name = names()[0]
+    network = load_onnx(name)
+    plain, want = (
+        predict(dataclasses.replace(network, mirrored=mirrored), image, cell_px=30).labels
+        for mirrored in (False, True)
+    )
+    found = ask(page, COUNT, [base64_of(png(image)), name, 30, True])
+    labels = numbers(found["labels"], np.int32, want.shape)
+    assert want.max() > 3
+    assert (plain != want).any()
+    assert (labels == want).mean() > 0.9999
 
 
 @pytest.fixture(scope="module")
