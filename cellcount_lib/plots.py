@@ -15,6 +15,7 @@ from cellcount_lib.checks import check_image, check_labels, check_positive, chec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 FOUND = "#56B4E9"
 FALSE = "#F0569C"  # not their orange, which nobody sees on a yellow cell
@@ -93,6 +94,32 @@ def show_matches(
     outline(ax, pred, false, colors=FALSE, linewidths=1.5, linestyles="dashed")
     outline(ax, true, missed, colors=MISSED, linewidths=1.2, linestyles="dotted")
     return len(found), len(false), len(missed)
+
+
+def show_forest(
+    ax: "Axes", runs: "DataFrame", score: str, published: "DataFrame", *, title: str = ""
+) -> None:
+    """Draw a score between 0 and 1 of a table's rows: every training, their mean, the published.
+
+    `runs` has a row per run with its label (``tables.collect.Results.runs``); `published` a row per
+    label, with SCORE_sd beside SCORE where a spread is known (``tables.committed.Committed``).
+    """
+    labels = list(dict.fromkeys(runs["label"]))
+    for place, label in enumerate(labels):
+        values = runs.loc[runs["label"] == label, score].dropna()
+        ax.plot(values, [place + 0.15] * len(values), "o", color=FOUND, markersize=3.5, zorder=3)
+        if len(values):
+            ax.plot([values.mean()], [place + 0.15], "|", color=DARK, markersize=13, mew=2.5)
+        said = published.loc[label] if label in published.index else {}
+        if said.get(score) == said.get(score, float("nan")):
+            spread = said.get(f"{score}_sd")
+            bars = {"xerr": spread} if spread == spread else {}
+            ax.errorbar(said[score], place - 0.2, fmt="D", color=LIGHT, mfc="none", **bars)
+    ax.set(yticks=range(len(labels)), yticklabels=labels, xlim=(0, 1), title=title)
+    ax.invert_yaxis()
+    ax.grid(axis="x", alpha=0.3)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
 
 
 def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":

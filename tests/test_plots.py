@@ -4,12 +4,13 @@ mpl.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from skimage.color import rgb2lab
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.plots import FALSE, FOUND, MISSED, brighten, outline, show_matches
+from cellcount_lib.plots import FALSE, FOUND, MISSED, brighten, outline, show_forest, show_matches
 
 
 @pytest.fixture
@@ -125,3 +126,26 @@ def test_nothing_to_draw_and_wrong_shapes(ax):
     assert not ax.collections
     with pytest.raises(InputError, match="same height and width"):
         show_matches(ax, np.zeros((4, 5, 3), np.uint8), empty, empty, np.zeros((0, 2), int))
+
+
+def test_a_forest_shows_every_training_the_mean_and_what_was_published(ax):
+    runs = pd.DataFrame(
+        {
+            "label": ["a", "a", "b", "c", "c"],
+            "f1": [0.2, 0.4, 0.9, np.nan, 0.5],
+        }
+    )
+    published = pd.DataFrame({"f1": [0.8, 0.7], "f1_sd": [0.1, np.nan]}, index=["b", "c"])
+    show_forest(ax, runs, "f1", published)
+    lines = [line.get_xdata().tolist() for line in ax.lines]
+    dots, means = lines[:2], lines[1::2]
+    assert dots[0] == [0.2, 0.4]
+    assert means[0] == [pytest.approx(0.3)]
+    said = {bar[0].get_xdata()[0]: bar[2] for bar in ax.containers}
+    assert sorted(said) == [0.7, 0.8]
+    assert not said[0.7], "no spread was published"
+    ((low, _), (high, _)) = said[0.8][0].get_segments()[0]
+    assert (low, high) == (pytest.approx(0.7), pytest.approx(0.9))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
+    top, bottom = (ax.transData.transform((0, place))[1] for place in (0, 2))
+    assert top > bottom, "the first row is on top"
