@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,63 @@ def test_search_finds_a_word_from_disk(visit):
     page.wait_for_selector("#search-results li a")
     found = page.locator("#search-results li a").all_inner_texts()
     assert any("Telling touching cells apart" in text for text in found), found
+
+
+def test_tables_sort_fold_and_filter(visit):
+    page = visit("chapters/10_results")
+    table = page.locator("#table-losses table").first
+    heads = table.locator("thead th")
+    width = heads.count()
+    assert width > 6
+    assert heads.locator("visible=true").count() == 6
+    fold = table.locator("xpath=preceding-sibling::button[1]")
+    fold.press("Enter")
+    assert heads.locator("visible=true").count() == width
+    assert fold.get_attribute("aria-expanded") == "true"
+
+    def column(number):
+        return table.locator(f"tbody tr > :nth-child({number})").all_inner_texts()
+
+    place = next(i for i, text in enumerate(heads.all_inner_texts(), 1) if "regenerated" in text)
+    values = [float(text.split()[0]) for text in column(place) if text.strip()]
+    for press in (sorted, lambda v: sorted(v, reverse=True)):
+        heads.nth(place - 1).locator("button").click()
+        assert [float(text.split()[0]) for text in column(place) if text.strip()] == press(values)
+    labels = column(1)
+    wanted = [text for text in labels if "tversky" in text.lower()]
+    assert 0 < len(wanted) < len(labels)
+    table.locator("xpath=preceding-sibling::input[1]").fill("TVERSKY")
+    left = table.locator("tbody tr:visible > :first-child").all_inner_texts()
+    assert left == wanted
+
+
+def test_a_cell_is_sorted_by_the_number_it_begins_with(visit):
+    page = visit("notation")
+    texts = ["0.69 ± 0.02", "-19.1", "\u22125", "1,234", "missing", "", "p 0.5", "+.5 (a)"]
+    found = page.evaluate("texts => texts.map(numberOf).map(n => isNaN(n) ? null : n)", texts)
+    assert found == [0.69, -19.1, -5, 1234, None, None, None, 0.5]
+
+
+def test_a_figure_is_enlarged_by_keyboard_and_closed_again(visit):
+    page = visit("chapters/10_results")
+    button = page.locator("article figure button.cellcount-enlarge").first
+    before = button.locator("img").bounding_box()["width"]
+    button.press("Enter")
+    large = page.locator("dialog[open] img")
+    assert large.get_attribute("alt") == button.locator("img").get_attribute("alt")
+    assert large.bounding_box()["width"] > before
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_every_page_says_what_it_is_of_and_how_to_cite_it(visit):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    page = visit("chapters/02_architectures")
+    words = page.locator(".extra_footer").inner_text()
+    assert f"Version {version}" in words
+    page.locator(".extra_footer a", has_text="How to cite").click()
+    page.wait_for_load_state()
+    assert "cite" in page.locator("article").inner_text().lower()
 
 
 def test_code_can_be_copied(visit):
