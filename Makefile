@@ -28,7 +28,7 @@ DATA ?= simulated
 ROOMS ?= postprocess losses scoring
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test test-fast test-lifecycle mutants lint bench speedrun install report numbers model clean
+.PHONY: help book chapters pdf test test-fast test-lifecycle mutants lint bench speedrun install report numbers release-check model clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -64,6 +64,9 @@ report: .make/installed ## the simulator against the published figures, measured
 
 numbers: .make/installed ## type the numbers in chapters and pages again, after tables have changed
 	$(STEP) "Numbers in prose" -- $(BIN)/python tools/quoted_numbers.py --write
+
+release-check: .make/installed ## what has to be set before a release: address, DOI, name
+	@$(BIN)/python tools/release_check.py
 
 model: .make/installed ## train the model that comes with the project again (15 minutes)
 	$(STEP) "The shipped model" -- $(BIN)/python tools/ship_model.py

@@ -37,7 +37,8 @@ def site(tmp_path_factory) -> Path:
     (book / "chapters").mkdir()
     for path in (ROOT / "chapters").glob("[0-9][0-9]_*.ipynb"):
         shutil.copy(path, book / "chapters")
-    (book.parent / "results").symlink_to(ROOT / "results")
+    for beside in ("results", "pyproject.toml"):
+        (book.parent / beside).symlink_to(ROOT / beside)
     main(book)
     program = str(Path(sys.executable).with_name("jupyter-book"))
     build = [program, "build", str(book), "-W", "--keep-going"]
