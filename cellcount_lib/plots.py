@@ -110,11 +110,11 @@ def show_forest(
         ax.plot(values, [place + 0.15] * len(values), "o", color=FOUND, markersize=3.5, zorder=3)
         if len(values):
             ax.plot([values.mean()], [place + 0.15], "|", color=DARK, markersize=13, mew=2.5)
-        said = published.loc[label] if label in published.index else {}
-        if said.get(score) == said.get(score, float("nan")):
-            spread = said.get(f"{score}_sd")
-            bars = {"xerr": spread} if spread == spread else {}
-            ax.errorbar(said[score], place - 0.2, fmt="D", color=LIGHT, mfc="none", **bars)
+        said = published.to_dict("index").get(label, {})
+        value, spread = (said.get(name, np.nan) for name in (score, f"{score}_sd"))
+        if np.isfinite(value):
+            sides = spread if np.isfinite(spread) else None
+            ax.errorbar(value, place - 0.2, xerr=sides, fmt="D", color=LIGHT, mfc="none")
     ax.set(yticks=range(len(labels)), yticklabels=labels, xlim=(0, 1), title=title)
     ax.invert_yaxis()
     ax.grid(axis="x", alpha=0.3)
