@@ -10,6 +10,7 @@ from cellcount_lib.runs.command import (
     DatasetName,
     ProfileName,
     Root,
+    Rows,
     RunsDir,
     Scale,
     Seeds,
@@ -24,6 +25,7 @@ def tables_command(
     seeds: Seeds = None,
     dataset: DatasetName = None,
     scale: Scale = None,
+    rows: Rows = None,
     runs_dir: RunsDir = None,
     root: Root = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
@@ -74,6 +76,7 @@ def tables_command(
     if grid is None:
         raise InputError("give the name of a GRID, --verify or --render")
     made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
+    made = made.only(rows.split(",")) if rows else made
     runs, kept = runs_folder(runs_dir, profile), kept_notebooks(profile)
     found = states(made.runs, runs, root=root, kept=kept)
     results = collect(made, found)
@@ -93,7 +96,7 @@ def tables_command(
         "seeds": parse_seeds(seeds),
         "dataset": dataset and public_name(dataset),
         "scale": scale,
-    }
+    } | ({"rows": rows.split(",")} if rows else {})
     write(made, results, asked, folder)
     typer.echo(to_markdown(tables(made, results)))
     typer.echo(

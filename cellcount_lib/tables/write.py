@@ -15,7 +15,7 @@ from cellcount_lib.tables.kept import Records, place
 from cellcount_lib.tables.render import tables
 
 ASKED = ("grid", "seeds", "dataset", "scale")
-"""What the JSON file beside a table says that the grid was read with."""
+"""What the JSON file beside a table says that the grid was read with; "rows", too, if only some."""
 
 
 def plans(grid: str | None, out: Path) -> Iterator[tuple[Path, Mapping[str, Any], Grid]]:
@@ -26,7 +26,8 @@ def plans(grid: str | None, out: Path) -> Iterator[tuple[Path, Mapping[str, Any]
         if grid is None or plan["grid"] == grid:
             looked += 1
             given = {name: plan[name] for name in ASKED[1:]}
-            yield path.parent, plan, load_grid(plan["grid"], profile=path.parent.name, **given)
+            made = load_grid(plan["grid"], profile=path.parent.name, **given)
+            yield path.parent, plan, made.only(plan["rows"]) if plan.get("rows") else made
     if not looked:
         raise DataError(f"{out}: expected collected tables, found none")
 
@@ -34,7 +35,7 @@ def plans(grid: str | None, out: Path) -> Iterator[tuple[Path, Mapping[str, Any]
 def files(grid: Grid, results: Results, plan: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of every file of a table, by how its name ends."""
     made = tables(grid, results, notebook=place)
-    about = {name: plan[name] for name in ASKED} | {
+    about = {name: plan[name] for name in (*ASKED, "rows") if name in plan} | {
         "missing": results.missing,
         "columns": dict(grid.columns),
         "published": {row.label: dict(row.published) for row in grid.rows if row.published},

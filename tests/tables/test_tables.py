@@ -169,6 +169,25 @@ def test_render_makes_the_tables_again_from_their_notebooks(collected):
     assert "give --verify or --render" in both.stderr
 
 
+def test_a_table_of_some_rows_stays_a_table_of_these_rows(collected):
+    base, command, *_ = collected
+    asked = ("tables", "quick", "--profile", "smoke", "--rows", "two", "--out", "some")
+    assert command(*asked).returncode == 0
+    made = base / "some" / "smoke" / "quick.md"
+    rows = [line for line in made.read_text().splitlines() if line.startswith(("| one", "| two"))]
+    assert rows
+    assert all(line.startswith("| two") for line in rows)
+    before = made.read_text()
+    made.write_text("old")
+    for flag in ("--render", "--verify"):
+        ended = command("tables", flag, "--out", "some")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert made.read_text() == before
+    none = command(*asked[:-3], "three", "--out", "some")
+    assert none.returncode != 0
+    assert "expected a part of a label" in none.stderr
+
+
 def test_learning_rates_have_a_column_where_they_differ():
     found = results(a=[(5, 5), (6, 6)], b=[(7, 3), (7, 3)], otsu=[(1, 1)])
     runs = (Run(NETWORK, {"profile": "smoke"}),)
