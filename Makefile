@@ -68,8 +68,9 @@ numbers: .make/installed ## type the numbers in chapters and pages again, after 
 release-check: .make/installed ## what has to be set before a release: address, DOI, name
 	@$(BIN)/python tools/release_check.py
 
-model: .make/installed ## train the model that comes with the project again (15 minutes)
-	$(STEP) "The shipped model" -- $(BIN)/python tools/ship_model.py
+model: .make/installed ## train the models that come with the project again (DATA=folder of pictures; an hour)
+	$(STEP) "The model of neurons" -- $(BIN)/python -m tools.ship_model neurons --data $(DATA)
+	$(STEP) "The model of nuclei" -- $(BIN)/python -m tools.ship_model nuclei --data $(DATA)
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) .make book/_build book/_generated book/chapters build *.egg-info

@@ -178,11 +178,11 @@ def overview(path: Path) -> None:
     plt.close(figure)
 
 
-def model_card() -> str:
-    """The card of the shipped model, as a part of a page: no title, headings a step down."""
-    card = (ROOT / "cellcount_lib" / "pretrained" / "c-resunet-simulated.md").read_text()
-    body = card.split("\n", 1)[1].strip()
-    return body.replace("\n## ", "\n### ")
+def model_cards() -> str:
+    """The cards of the shipped models, as parts of a page: headings two steps down."""
+    folder = ROOT / "cellcount_lib" / "pretrained"
+    cards = [(folder / f"{name}.md").read_text().strip() for name in ("nuclei", "neurons")]
+    return "\n\n".join(cards).replace("\n#", "\n###").replace("# ", "### ", 1)
 
 
 OVERVIEW_INDEX = 250  # a picture with many cells, look-alikes and clumps
@@ -208,7 +208,7 @@ def main(book: Path = ROOT / "book") -> None:
         difficulty,
         likeness,
         speedrun,
-        model_card,
+        model_cards,
         status,
     )
     for part in parts:

@@ -22,7 +22,7 @@ from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference.engine import load_onnx
-from cellcount_lib.inference.info import DEFAULT, names, shipped
+from cellcount_lib.inference.info import names, shipped
 from cellcount_lib.postprocess.cleaning import Sized
 from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
 from cellcount_lib.prediction.checks import AS_EXPECTED, SATURATED, SURE
@@ -41,7 +41,6 @@ def write_page(folder: Path) -> None:
     pictures = {name: _picture(name) for name in PICTURES}
     about = {
         "models": {name: network(name) for name in names()},
-        "usual": DEFAULT,
         "rules": rules(POSTPROCESS["recommended"]),
         "pictures": {name: about for name, (about, _) in pictures.items()},
         "sure": SURE,

@@ -4,14 +4,18 @@
 // is { id, ask, ... }, an answer { id, ...} or { id, error }; { id, share } says how far it is.
 "use strict";
 (() => {
-  const { made, rint, resize, seen, postprocess, otsuMask, estimatedWidth, suitsOtsu } = globalThis.cellcount;
+  const { made, rint, resize, seen, postprocess, otsuMask, estimatedWidth } = globalThis.cellcount;
+  const { medianWidth, ofNeurons, inYellow } = globalThis.cellcount;
   const MOST_PIXELS = 400_000; // that enter the network at once; 1000 bytes each
   const SMALLEST_TILE = 256;
   const OTSU_WIDTH = 38; // px: the cells for which post-processing is made (scoring: CELL_PX)
-  const NEAR = 1.5; // times the width of the cells in training
+  const NEAR = 1.1; // times the width that cells were expected to have (prediction/counter.py)
+  const LOOKS = 3; // at most so many times a network looks at a picture
+  const NEURONS = "neurons";
 
   const networks = new Map(); // by name: { session, info }
   let picture = null, look = null, heatmaps = new Map(); // by network and magnification
+  let widths = new Map(); // of the cells, as each network finds them
 
   // Parts of a side, with what a pixel depends on around them (inference/tiles.py: tiles).
   function tiles(side, kept, halo, multiple) {
@@ -80,7 +84,8 @@
   async function heatmap(network, magnified, tell) {
     const key = `${network.info.name} ${magnified}`;
     if (!heatmaps.has(key)) {
-      const small = seen(picture, network.info.scale * magnified, network.info.stretch);
+      const shown = network.info.name === NEURONS ? inYellow(picture) : picture;
+      const small = seen(shown, network.info.scale * magnified, network.info.stretch);
       const logits = await logitMap(network, small, tell);
       const size = [picture.width, picture.height];
       const large = resize(logits, 1, [small.width, small.height], size, "bilinear");
@@ -89,13 +94,32 @@
     return heatmaps.get(key);
   }
 
-  // Which width the cells have, if it is said or can be told (prediction/run.py: model_and_width).
-  function width(said, known) {
-    if (said !== null) return { cellPx: said, from: "as you say" };
-    const estimate = look.width;
-    if (estimate === null) return { cellPx: null, from: "not to be told: taken to be as in training" };
-    const near = known !== null && known / NEAR <= estimate && estimate <= known * NEAR;
-    return near ? { cellPx: known, from: "as in training, near the estimate" } : { cellPx: estimate, from: "estimated" };
+  // The cells of a network where they are expected to be so wide.
+  async function cells(network, rules, cellPx, cutoff, tell) {
+    const { cell_px: known, protocol_scale } = network.info;
+    const magnified = cellPx !== null && known !== null ? known / cellPx : 1;
+    const heat = await heatmap(network, magnified, tell);
+    const mask = made(Uint8Array, heat.length, (p) => +(heat[p] > cutoff));
+    const found = postprocess(mask, picture.width, picture.height, rules, protocol_scale / magnified, heat);
+    return { found, heat, expected: known === null ? null : known / magnified };
+  }
+
+  // Which width a network finds, looking again where it is not the expected one (prediction/counter.py:
+  // counted); at the network's own cutoff, so that a picture is not seen anew when another is chosen.
+  async function settled(network, rules, tell) {
+    const { name, threshold } = network.info;
+    if (name === NEURONS) return { cellPx: null, from: "taken to be as in training" };
+    if (!widths.has(name)) {
+      let cellPx = look.width, from = cellPx === null ? "not to be told: taken to be as in training" : "estimated";
+      for (let looks = 1; looks < LOOKS; looks++) {
+        const { found, expected } = await cells(network, rules, cellPx, threshold, tell);
+        const width = medianWidth(found);
+        if (width === null || expected === null || (expected / NEAR <= width && width <= expected * NEAR)) break;
+        [cellPx, from] = [width, "as found at a first look"];
+      }
+      widths.set(name, { cellPx, from });
+    }
+    return widths.get(name);
   }
 
   // Measures of every cell, as in objects.csv (prediction/outputs.py: measure).
@@ -131,27 +155,23 @@
     // Take a picture: { width, height, rgb, grey }; what a first look tells of it.
     async look({ given }) {
       picture = given;
-      heatmaps = new Map();
+      [heatmaps, widths] = [new Map(), new Map()];
       look = otsuMask(picture);
       look.width = estimatedWidth(look, picture.width, picture.height);
-      return { suitsOtsu: suitsOtsu(picture, look) };
+      return { suits: ofNeurons(picture) ? NEURONS : "nuclei" };
     },
 
     // Find the cells by the network of a name, or by Otsu's threshold if it is null.
     async count({ name, rules, said, cutoff }, tell) {
-      const network = networks.get(name), known = network ? network.info.cell_px : null;
-      const { cellPx, from } = width(said, known);
-      let heat = null, mask, scale;
-      if (network) {
-        const magnified = cellPx !== null && known !== null ? known / cellPx : 1;
-        heat = await heatmap(network, magnified, tell);
-        mask = made(Uint8Array, heat.length, (p) => +(heat[p] > cutoff));
-        scale = network.info.protocol_scale / magnified;
-      } else {
-        scale = (cellPx ?? OTSU_WIDTH) / OTSU_WIDTH;
-        mask = otsuMask(picture, scale).mask;
+      const network = networks.get(name), estimated = look.width === null ? "not to be told" : "estimated";
+      let { cellPx, from } = { cellPx: said ?? look.width, from: said === null ? estimated : "as you say" };
+      if (!network) {
+        const scale = (cellPx ?? OTSU_WIDTH) / OTSU_WIDTH, { mask } = otsuMask(picture, scale);
+        const found = postprocess(mask, picture.width, picture.height, rules, scale, null);
+        return { labels: found.labels, objects: measured(found, null), cellPx, from };
       }
-      const found = postprocess(mask, picture.width, picture.height, rules, scale, heat);
+      if (said === null) ({ cellPx, from } = await settled(network, rules, tell));
+      const { found, heat } = await cells(network, rules, cellPx, cutoff, tell);
       return { labels: found.labels, objects: measured(found, heat), cellPx, from };
     },
   };

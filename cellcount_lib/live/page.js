@@ -233,7 +233,7 @@
       }
     }
 
-    const chosen = () => (model.value !== AUTO ? model.value : picture.suitsOtsu ? OTSU : ABOUT.usual);
+    const chosen = () => (model.value !== AUTO ? model.value : picture.suits);
 
     function chooseModel() {
       const info = ABOUT.models[chosen()];

@@ -55,11 +55,6 @@
     return out;
   }
 
-  const isGrey = ({ rgb }) => {
-    for (let i = 0; i < rgb.length; i += 3) if (rgb[i] !== rgb[i + 1] || rgb[i] !== rgb[i + 2]) return false;
-    return true;
-  };
-
   // The 1st and the 99.8th percentile of the brightest channel (data/stretch.py).
   function range(picture) {
     const often = histogram(brightness(picture), 256);
@@ -222,22 +217,36 @@
     return 2 * Math.sqrt(median / Math.PI);
   }
 
-  // Is a threshold enough: grey, and two classes that lie apart (prediction/models.py: suits_otsu)?
-  function suitsOtsu(picture, { grey, mask }) {
-    if (!isGrey(picture)) return false;
-    let inside = 0, sumInside = 0, sum = 0, squares = 0;
-    grey.forEach((value, p) => {
-      (sum += value), (squares += value * value);
-      if (mask[p]) inside++, (sumInside += value);
-    });
-    const n = grey.length, outside = n - inside;
-    if (!inside) return false;
-    const variance = squares / n - (sum / n) ** 2;
-    const apart = sumInside / inside - (sum - sumInside) / outside;
-    return (inside / n) * (outside / n) * apart ** 2 >= 0.7 * variance;
+  // Width of the median object; null of fewer than three (prediction/sizes.py: median_width).
+  function medianWidth({ labels, count }) {
+    if (count < 3) return null;
+    const sorted = areas(labels, count).slice(1).sort();
+    const median = (sorted[Math.floor((count - 1) / 2)] + sorted[Math.floor(count / 2)]) / 2;
+    return 2 * Math.sqrt(median / Math.PI);
+  }
+
+  // How far the percentiles of red, green and blue lie apart (prediction/models.py: spreads).
+  const spreads = ({ rgb }) => [0, 1, 2].map((c) => {
+    const often = histogram(made(Uint8Array, rgb.length / 3, (p) => rgb[3 * p + c]), 256);
+    return percentile(often, 99.8) - percentile(often, 1);
+  });
+
+  // Is a picture yellow or red (prediction/models.py: of_neurons)?
+  function ofNeurons(picture) {
+    const [red, , blue] = spreads(picture);
+    return red > 2 * blue;
+  }
+
+  // A picture in the colour of the dye that the neurons' model knows (prediction/models.py: in_yellow).
+  function inYellow(picture) {
+    const [red, green, blue] = spreads(picture);
+    if (red > 2 * blue && 0.5 * red <= green && green <= red) return picture;
+    const bright = brightness(picture), dye = [1, 0.82, 0.07];
+    return { ...picture, rgb: made(Uint8Array, picture.rgb.length, (i) => rint(bright[Math.floor(i / 3)] * dye[i % 3])) };
   }
 
   Object.assign(globalThis.cellcount, {
-    ...{ rint, toUint8, brightness, range, LEAST_RANGE, resize, seen, otsuMask, estimatedWidth, suitsOtsu },
+    ...{ rint, toUint8, brightness, range, LEAST_RANGE, resize, seen, otsuMask, estimatedWidth },
+    ...{ medianWidth, ofNeurons, inYellow },
   });
 })();

@@ -18,18 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cellcount_lib.errors import CellcountError, DataError, InputError, WriteError
 from cellcount_lib.files import sha256_of, write_whole
 from cellcount_lib.prediction.checks import reasons
-from cellcount_lib.prediction.models import Model, choose
+from cellcount_lib.prediction.counter import counted
+from cellcount_lib.prediction.models import Model
 from cellcount_lib.prediction.outputs import OBJECT_COLUMNS, measure, write_outputs
 from cellcount_lib.prediction.reading import READABLE, read_pictures
-from cellcount_lib.prediction.sizes import AUTO, CellSize, estimated_width, size_of
+from cellcount_lib.prediction.sizes import AUTO, CellSize, size_of
 
-RESULTS = 4  # version of what a JSON file holds; an older one is computed again
+RESULTS = 5  # version of what a JSON file holds; an older one is computed again
 COLUMNS = (
     "image",
     "plane",
@@ -53,7 +51,6 @@ COLUMNS = (
     "status",
     "error",
 )
-NEAR = 1.5  # times the width of the cells in training
 RESULT_FOLDERS = ("overlays", "labels", "geojson", "rois")
 EVERY = 5.0  # seconds between two writings of the tables
 
@@ -253,11 +250,12 @@ def _count(
     planes = []
     for plane in read.planes:
         key = picture.key if plane.number == 0 else f"{picture.key}_{plane.number:04d}"
-        model, width, width_from = model_and_width(plane.image, models, counting)
-        prediction = model.apply(
+        model, prediction, width, width_from = counted(
             plane.image,
+            models,
+            cell_px=None if isinstance(counting.cell_px, str) else cast(float, counting.cell_px),
+            by_pixel_size=counting.pixel_size_um is not None,
             pixel_size_um=size,
-            cell_px=width,
             threshold=counting.threshold,
             protocol=counting.protocol,
         )
@@ -283,29 +281,6 @@ def _count(
         }
         planes.append({"key": key, "row": row, "objects": measured.objects})
     return {"planes": planes, "depth": read.depth}
-
-
-def model_and_width(
-    image: NDArray[np.uint8], models: Sequence[Model], counting: Counting
-) -> tuple[Model, float | None, str]:
-    """Return what counts a picture, the width of its cells, and where that comes from.
-
-    A stated pixel size makes a width needless. A network finds cells that are not quite as wide as
-    those of its training, and so much may be wrong with an estimate.
-    """
-    if not isinstance(counting.cell_px, str):
-        width = cast(float, counting.cell_px)
-        return choose(models, image), width, "option"
-    if counting.pixel_size_um is not None:
-        return models[0], None, "pixel size"
-    estimate = estimated_width(image)
-    model = choose(models, image)
-    if estimate is None:
-        return model, None, "pixel size, or as in training"
-    known = model.cell_px
-    if known is not None and known / NEAR <= estimate <= known * NEAR:
-        return model, known, "as in training, near the estimate"
-    return model, estimate, "estimated"
 
 
 def _failed(picture: Picture, error: str) -> dict[str, Any]:

@@ -52,6 +52,21 @@ def estimated_width(image: NDArray[np.uint8]) -> float | None:
     return float(2 * np.sqrt(np.median(kept) / np.pi))
 
 
+def median_width(labels: NDArray[np.int32]) -> float | None:
+    """Return the width of the median object; None of fewer than three.
+
+    Examples
+    --------
+    >>> median_width(np.repeat([[1, 2, 3]], 100, axis=0)), median_width(np.array([[1, 2]]))
+    (11.283791670955125, None)
+    """
+    areas = np.bincount(labels.ravel())[1:]
+    areas = areas[areas > 0]
+    if areas.size < LEAST_OBJECTS:
+        return None
+    return float(2 * np.sqrt(np.median(areas) / np.pi))
+
+
 def parse_cell_size(text: str) -> CellSize:
     """Read ``--cell-size``: a number, auto, or a CSV file with columns image and cell_px.
 

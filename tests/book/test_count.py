@@ -22,9 +22,9 @@ from cellcount_lib.inference.info import names
 from cellcount_lib.inference.network import predict
 from cellcount_lib.live import assets
 from cellcount_lib.postprocess.postprocess import POSTPROCESS
+from cellcount_lib.prediction.counter import counted
 from cellcount_lib.prediction.models import OTSU, open_models
 from cellcount_lib.prediction.reading import read_pictures
-from cellcount_lib.prediction.run import Counting, model_and_width
 from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.protocols import protocol
 
@@ -46,8 +46,8 @@ COUNT = """async ([png, name, said, mirrored]) => {
   }
   const engine = await (globalThis.engine ??= startEngine());
   const given = await readPicture(new File([bytesOf(png)], "a.png"));
-  const { suitsOtsu } = await engine.ask("look", { given });
-  if (name === "auto") name = suitsOtsu ? null : ABOUT.usual;
+  const { suits } = await engine.ask("look", { given });
+  if (name === "auto") name = suits;
   if (name) await engine.open(name);
   const info = ABOUT.models[name] ?? { rules: ABOUT.rules, threshold: 0 };
   const about = { name, rules: info.rules, said, cutoff: info.threshold };
@@ -132,9 +132,7 @@ def test_the_page_finds_the_cells_that_python_finds(page):
         asked = ["auto", OTSU, *names()][i // 5 % (2 + len(names()))]
         said = WIDTHS[i % 4]
         models = opened[asked]
-        counting = Counting((), cell_px="auto" if said is None else said)
-        model, width, _ = model_and_width(sample.image, models, counting)
-        prediction = model.apply(sample.image, cell_px=width)
+        model, prediction, width, _ = counted(sample.image, models, cell_px=said)
         given = None if asked == OTSU else asked
         found = ask(page, COUNT, [base64_of(png(sample.image)), given, said, False])
         assert (found["name"] or OTSU) == model.name.split()[0]
@@ -317,10 +315,13 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     drawn = int(re.search(r"drew (\d+)", page.locator(".count").inner_text())[1])
     assert drawn > 10
     assert abs(cells(page) - drawn) <= 0.1 * drawn
-    assert page.locator("input[type=range]").is_disabled()  # Otsu's threshold has no cutoff
+    assert "counted by nuclei" in page.locator(".result ul").inner_text()
     assert f"{cells(page)} cells" in page.locator("canvas").get_attribute("aria-label")
     assert f"Widths of {cells(page)} cells" in page.locator("svg").get_attribute("aria-label")
 
+    page.locator("select").select_option(OTSU)
+    settled(page)
+    assert page.locator("input[type=range]").is_disabled()  # Otsu's threshold has no cutoff
     page.locator("select").select_option(names()[0])
     settled(page)
     assert f"counted by {names()[0]}" in page.locator(".result ul").inner_text()

@@ -19,7 +19,7 @@ from PIL import Image
 from cellcount_lib.data.images import write_png
 from cellcount_lib.errors import InputError, WriteError
 from cellcount_lib.inference.export import export_onnx
-from cellcount_lib.inference.info import DEFAULT, ModelInfo
+from cellcount_lib.inference.info import ModelInfo
 from cellcount_lib.inference.model_file import load_model, save_model
 from cellcount_lib.models import build
 from cellcount_lib.prediction.models import open_models
@@ -271,8 +271,8 @@ def test_channels(model_file, tmp_path):
         (["{a}", "--model", "otsu-watershed", "--threshold", "0.5"], "chooses its own"),
         (["{a}", "--protocol", "clissa"], "did you mean 'clissa2023'"),
         (["{a}", "--device", "cpu"], "need the safetensors file"),
-        (["{a}", "--model", DEFAULT, "--device", "cuda:77"], "cannot be used here"),
-        (["{a}", "--model", DEFAULT, "--precision", "fp8"], "unknown precision"),
+        (["{a}", "--model", "neurons", "--device", "cuda:77"], "cannot be used here"),
+        (["{a}", "--model", "neurons", "--precision", "fp8"], "unknown precision"),
         (["{a}", "--out", "{a}/x"], "could not be written"),
     ],
 )

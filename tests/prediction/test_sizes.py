@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from cellcount_lib.errors import DataError, InputError
-from cellcount_lib.prediction.models import OTSU, Model, choose, known, otsu, suits_otsu
+from cellcount_lib.prediction.models import otsu
 from cellcount_lib.prediction.sizes import estimated_width, parse_cell_size, size_of
-from tests.discs import draw, write_dataset
+from tests.discs import draw
 
 
 @pytest.mark.parametrize("radius", [6, 10, 17, 30])
@@ -62,25 +62,3 @@ def test_otsu_counts_at_any_size():
     assert found.heatmap is None
     assert otsu(grey[::2, ::2], cell_px=15).labels.max() == 8
     assert otsu(grey[::3, ::3]).labels.max() < 8  # 75 pixels, where a cell has at least 200
-
-
-def test_each_picture_has_the_model_that_suits_it():
-    image, _ = draw(np.random.default_rng(4), size=(260, 280), number=8, radius=15)
-    grey = image[..., :1].repeat(3, axis=2)
-    models = [Model("network", otsu, 40.0), Model(OTSU, otsu)]
-    assert choose(models, grey).name == OTSU
-    assert choose(models, image).name == "network"  # it has colours
-    assert choose(models[:1], grey).name == "network"  # asked for by name
-    noise = np.random.default_rng(1).integers(10, 40, (200, 200, 1)).astype(np.uint8)
-    assert not suits_otsu(noise.repeat(3, axis=2))
-    assert known() == ["auto", "c-resunet-simulated", OTSU]
-
-
-def test_the_benchmark_of_counting_on_discs(tmp_path):
-    from benchmarks.counting import measured
-
-    write_dataset(tmp_path / "d", size=(150, 170), number=5, radius=14)
-    found = measured(f"folder:{tmp_path / 'd'}", "test", None).set_index("model")
-    assert found.loc["otsu-watershed", ["number", "by Otsu", "F1", "MAE"]].tolist() == [2, 2, 1, 0]
-    assert found.loc["auto", "by Otsu"] == 0  # they have colours
-    assert found["width said"].str.contains("100% within").all()
