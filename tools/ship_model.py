@@ -3,8 +3,9 @@
     python -m tools.ship_model neurons --data FOLDER
     python -m tools.ship_model nuclei --data FOLDER
 
-The second starts from the weights of the first. Each trains for half an hour on a core, and goes on
-where it was interrupted. FOLDER holds folder datasets of public pictures: bbbc038_fluo/ and
+The second starts from the weights of the first. They train for an hour and for half an hour on a
+core, and go on where they were interrupted. (The file of nuclei that ships started from a network
+for neurons of 1440 steps; that for neurons has been trained longer since.) FOLDER holds folder datasets of public pictures: bbbc038_fluo/ and
 bbbc038_more/ (BBBC038, fluorescence), and sbsst265_sample/ (twelve fields of S-BSST265);
 fnc_sample/ (Fluorescent Neuronal Cells) is only looked at. The card's numbers are those of the file
 that ships, in half precision, counted as `cellcount predict` counts without any option.
@@ -61,8 +62,8 @@ TRAININGS = {
         epochs=8,
         init=NEURONS,
     ),
-    # "recommended; c-ResUnet; 1440 steps" of the learning curves
-    NEURONS: Training(dataset="simulated", epochs=16),
+    # "recommended; c-ResUnet; 5760 steps" of the learning curves
+    NEURONS: Training(dataset="simulated", epochs=64),
 }
 # Chosen on whole validation pictures as they are counted, at estimated widths. Training chooses it
 # on the middles of pictures, at the true width, where a lower one does as well.

@@ -1,7 +1,7 @@
 """Tasks of Label Studio, as it exports and imports them: polygons or brushes.
 
 Corners are in percent of the picture. A polygon has no holes: it goes to each and back on the same
-way (`one_ring`). Brushes are larger: about 1 kB per object and megapixel, in a list of numbers.
+way (`one_ring`). Brushes are larger: a mask of the whole picture for every object.
 """
 
 import json
