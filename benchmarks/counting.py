@@ -84,7 +84,8 @@ def line(rows: pd.DataFrame, otsu: pd.DataFrame) -> dict[str, object]:
         return shown if limits is None else f"{shown} ({limits[0]:.2f} to {limits[1]:.2f})"
 
     scores = pooled(rows, mpe=RULER.mpe)
-    more = difference(counts_of(rows), counts_of(otsu), "f1") if len(rows) > 1 else None
+    alone = len(rows) == 1 or rows is otsu
+    more = None if alone else difference(counts_of(rows), counts_of(otsu), "f1")
     by = rows["model"].value_counts()
     return {
         "number": len(rows),
@@ -111,8 +112,9 @@ def measured(
     table = []
     for title, here in groups(rows) if by_group else [("all", rows["width"] > 0)]:
         if here.any():
-            table.append({"pictures": title, **line(rows[here], otsu[here])})
-            table.append({"pictures": title, **line(otsu[here], otsu[here])})
+            theirs = otsu[here]
+            table.append({"pictures": title, **line(rows[here], theirs)})
+            table.append({"pictures": title, **line(theirs, theirs)})
     return pd.DataFrame(table)
 
 

@@ -5,10 +5,11 @@
 
 The second starts from the weights of the first. They train for an hour and for half an hour on a
 core, and go on where they were interrupted. (The file of nuclei that ships started from a network
-for neurons of 1440 steps; that for neurons has been trained longer since.) FOLDER holds folder datasets of public pictures: bbbc038_fluo/ and
-bbbc038_more/ (BBBC038, fluorescence), and sbsst265_sample/ (twelve fields of S-BSST265);
-fnc_sample/ (Fluorescent Neuronal Cells) is only looked at. The card's numbers are those of the file
-that ships, in half precision, counted as `cellcount predict` counts without any option.
+for neurons of 1440 steps; that for neurons has been trained longer since.) FOLDER holds folder
+datasets of public pictures: bbbc038_fluo/ and bbbc038_more/ (BBBC038, fluorescence), and
+sbsst265_sample/ (twelve fields of S-BSST265); fnc_sample/ (Fluorescent Neuronal Cells) is only
+looked at. The card's numbers are those of the file that ships, in half precision, counted as
+`cellcount predict` counts without any option.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """What Label Studio says to what labels beforehand, and what it is answered.
 
-The requests are written after the documented protocol of Label Studio's ML backends and webhooks, not
-recorded from a server: the real one has not been tried.
+The requests are written after the documented protocol of Label Studio's ML backends and webhooks,
+not recorded from a server: the real one has not been tried.
 """
 
 import json
