@@ -145,7 +145,7 @@ def test_the_benchmark_of_counting_on_discs(tmp_path):
     assert found["cells"].tolist() == [10] * 6
     assert found["F1"].str.startswith("1.000").all()
     assert found["counted by"].unique().tolist() == ["otsu-watershed 2"]
-    assert found["F1 over Otsu"].str.startswith("+0.000").all()
+    assert found["F1 over Otsu"].tolist() == ["+0.000 (+0.00 to +0.00)", ""] * 3
 
 
 def test_fields_that_are_held_back(tmp_path):

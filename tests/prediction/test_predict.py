@@ -105,7 +105,8 @@ def test_everything_once(pictures, model_file, tmp_path):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     (folder / "notes.txt").write_text("not a picture")
     out = tmp_path / "out"
-    ended = run_command(folder, "--model", model_file, "--out", out, "--geojson", "--rois")
+    asked = ("--model", model_file, "--cell-size", 28, "--geojson", "--rois")
+    ended = run_command(folder, *asked, "--out", out)
     assert ended.returncode == 1, ended.stderr
     assert "skipped: " in ended.stderr
     assert "broken.png" in ended.stderr
@@ -225,9 +226,9 @@ def test_pixel_size_and_cell_size_rescale(model_file, tmp_path):
 
     both = ["says.tif", "silent.png"]
     (cells, ratio, where), other = count().values()
-    assert (cells, where) == (6, "estimated")
+    assert (cells, where) == (6, "found")
     assert other == (cells, ratio, where)
-    assert 1.7 < ratio < 2.1
+    assert 1.8 < ratio < 2.2
     assert count("--pixel-size", 1) == dict.fromkeys(both, (6, 2, "pixel size"))
     (tmp_path / "sizes.csv").write_text("image,cell_px\nsays.tif,14\nsilent.png,28\n")
     by_table = count("--cell-size", tmp_path / "sizes.csv")
