@@ -84,6 +84,9 @@ function makeEnlarging(figures) {
   const large = document.createElement("img");
   dialog.append(large);
   dialog.addEventListener("click", () => dialog.close());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && dialog.open) dialog.close();
+  });
   document.body.append(dialog);
   for (const image of figures) {
     const button = document.createElement("button");

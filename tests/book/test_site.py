@@ -238,7 +238,7 @@ def test_a_figure_is_enlarged_by_keyboard_and_closed_again(visit):
     assert large.get_attribute("alt") == button.locator("img").get_attribute("alt")
     assert large.bounding_box()["width"] > before
     page.keyboard.press("Escape")
-    assert page.locator("dialog[open]").count() == 0
+    page.locator("dialog[open]").wait_for(state="detached", timeout=5000)
 
 
 def test_every_page_says_what_it_is_of_and_how_to_cite_it(visit):
