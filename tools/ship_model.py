@@ -31,11 +31,12 @@ from cellcount_lib.prediction.models import NEURONS, NUCLEI, open_models
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
 from cellcount_lib.training.spec import Training
-from tools.nuclei_pictures import BBBC038, SBSST265, write_pictures
+from tools.nuclei_pictures import BBBC038, MORE, SBSST265, write_pictures
 
 WORK, CARDS = Path("build/models"), Path(__file__).parent / "cards"
 NUCLEI_PICTURES = Path("build/nuclei")
 SIMULATED_IMAGES = 24
+FNC = "fnc_sample"
 
 
 class Measured(NamedTuple):
@@ -75,8 +76,8 @@ MEASURED = {
         Measured("S-BSST265, test", SBSST265, "test"),
     ],
     NEURONS: [
-        Measured("FNC, yellow", "fnc_sample", "all", "yellow"),
-        Measured("FNC, red", "fnc_sample", "all", "red"),
+        Measured("FNC, yellow", FNC, "all", "yellow"),
+        Measured("FNC, red", FNC, "all", "red"),
     ],
 }
 
@@ -98,6 +99,9 @@ def main() -> None:
     parser.add_argument("name", choices=sorted(TRAININGS))
     parser.add_argument("--data", type=Path, required=True, help="folder of the pictures")
     given = parser.parse_args()
+    for collection in (BBBC038, MORE, SBSST265, FNC):
+        if not (given.data / collection).is_dir():  # not after an hour of training
+            parser.error(f"--data {given.data}: expected a folder {collection}/ in it, found none")
     name, training, work = given.name, TRAININGS[given.name], WORK / given.name
     if name == NUCLEI:
         write_pictures(given.data, NUCLEI_PICTURES)

@@ -90,8 +90,6 @@ def of_neurons(image: NDArray[np.uint8]) -> bool:
 def in_yellow(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Show a picture in the colour of the dye that the neurons' model knows, unless it has it.
 
-    Of two real pictures in red it finds nothing as they are; of one it then finds a third.
-
     Examples
     --------
     >>> in_yellow(np.full((1, 1, 3), 100, np.uint8)).tolist()

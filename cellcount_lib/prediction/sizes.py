@@ -49,7 +49,7 @@ def estimated_width(image: NDArray[np.uint8]) -> float | None:
     kept = areas[areas >= SPECK * large]
     if kept.size < max(LEAST_OBJECTS, areas.size / 2):
         return None
-    return float(2 * np.sqrt(np.median(kept) / np.pi))
+    return _width(kept)
 
 
 def median_width(labels: NDArray[np.int32]) -> float | None:
@@ -64,6 +64,11 @@ def median_width(labels: NDArray[np.int32]) -> float | None:
     areas = areas[areas > 0]
     if areas.size < LEAST_OBJECTS:
         return None
+    return _width(areas)
+
+
+def _width(areas: NDArray[np.int64]) -> float:
+    """Return the diameter of the circle of the median area."""
     return float(2 * np.sqrt(np.median(areas) / np.pi))
 
 

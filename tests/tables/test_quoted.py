@@ -67,7 +67,10 @@ CONSTANTS = {
     "how_to_use": {"3.11": "version of Python"},
     "predict": {"0.1": "percentiles of the conversion", "99.9": "percentiles of the conversion"}
     | {"0.5": "the IoU of a match"}
-    | dict.fromkeys(("0.876", "0.897", "0.865", "0.755", "0.805", "0.558"), "in the models' cards"),
+    | dict.fromkeys(
+        ("0.876", "0.897", "0.865", "0.755", "0.805", "0.558", "0.748", "0.61"),
+        "in the models' cards",
+    ),
     "simulator": {"0.5": "the AUC of no difference"},
     "teaching": {"0.5": "a misconception", "0.95": "a misconception"},
     "04_ablations": {
