@@ -14,10 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
-from cellcount_lib.data.images import read_labels
+from cellcount_lib.data.images import read_channels
 from cellcount_lib.errors import CellcountError, DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.labels import labelimage
@@ -60,14 +61,14 @@ class Event(BaseModel):
     task: dict[str, Any] | None = None
 
 
-def version_of(store: Store, project: int) -> str:
-    """Return the model of a project: the last that was trained, or the choice per picture."""
-    trained = store.row(
+def versions_of(store: Store, project: int) -> list[str]:
+    """Return the models of a project: the last trained first, at the end the choice by picture."""
+    trained = store.rows(
         "select id from jobs where project = ? and kind = 'train' and state = 'done' "
         "order by id desc",
         project,
     )
-    return model_name(project, trained["id"]) if trained else "auto"
+    return [*(model_name(project, row["id"]) for row in trained), "auto"]
 
 
 def model_name(project: int, job: int) -> str:
@@ -102,19 +103,14 @@ def setup(project: Number, given: SetUp, caller: Viewer, store: TheStore) -> dic
     schema = given.schema_
     if schema and not ('name="polygon"' in schema and 'name="image"' in schema):
         raise DataError(f"expected this labelling interface: {' '.join(CONFIG.split())}")
-    return {"model_version": version_of(store, project)}
+    return {"model_version": versions_of(store, project)[0]}
 
 
 @router.get("/versions")
 def versions(project: Number, caller: Viewer, store: TheStore) -> dict[str, list[str]]:
     """List the versions of the model, the last first."""
     existing(store, project)
-    trained = store.rows(
-        "select id from jobs where project = ? and kind = 'train' and state = 'done' "
-        "order by id desc",
-        project,
-    )
-    return {"versions": [*(model_name(project, row["id"]) for row in trained), "auto"]}
+    return {"versions": versions_of(store, project)}
 
 
 @router.post("/predict")
@@ -123,7 +119,7 @@ def predict(
 ) -> dict[str, list[dict[str, Any]]]:
     """Label pictures beforehand, with polygons."""
     existing(store, project)
-    version = version_of(store, project)
+    version = versions_of(store, project)[0]
     options = Options(model=version).model_dump_json()
     names = [picture_of(store, project, task) for task in given.tasks]
     jobs = [_job_of(store, project, name, options, caller) for name in names]
@@ -131,7 +127,9 @@ def predict(
     found = []
     for job, name in zip(jobs, names, strict=True):
         folder = _wait(store, project, job, until)
-        one = Labelled(name, read_labels(folder / "labels" / f"{Path(name).stem}.tif"))
+        # as stored: `read_labels` would take a lone object in pieces for a mask given by mistake
+        drawn = read_channels(folder / "labels" / f"{Path(name).stem}.tif")
+        one = Labelled(name, drawn.astype(np.int32))
         with (folder / "counts.csv").open(newline="") as file:
             (row,) = csv.DictReader(file)
         score = float(row["confidence"] or 0)

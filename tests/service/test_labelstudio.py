@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellcount_lib.data.images import read_labels
 from cellcount_lib.inference.info import DEFAULT, shipped
@@ -124,6 +125,20 @@ def test_predictions_are_the_polygons_of_the_count(as_, app, filled, working):
     again = as_("annotator", "POST", f"{filled}/predict", json=ask("1.png", "0.png"))
     assert again.json()["results"] == [second, first]
     assert len(as_("viewer", "GET", "/api/jobs").json()) == 2
+
+
+def test_a_lone_object_in_pieces_is_an_object(as_, app, filled, working):
+    asked = "annotator", "POST", f"{filled}/predict"
+    assert as_(*asked, json=ask("0.png")).status_code == 200
+    counted = app.state.store.results(1, 1) / "labels" / "0.tif"
+    pieces = np.zeros_like(tifffile.imread(counted))
+    for corner in (5, 15, 25):
+        pieces[corner : corner + 4, corner : corner + 4] = 1
+    tifffile.imwrite(counted, pieces)
+    said = as_(*asked, json=ask("0.png"))
+    assert said.status_code == 200, said.text
+    shown = labelled(task("0.png"), said.json()["results"][0]["result"], Pictures(None))
+    np.testing.assert_array_equal(shown.labels, pieces)
 
 
 def test_corrections_are_kept_to_the_pixel_and_train_the_next_version(
