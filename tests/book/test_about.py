@@ -39,25 +39,30 @@ def book(tmp_path):
     return tmp_path
 
 
-def built(book: Path, name: str) -> tuple[str, list[str]]:
-    """The footer of a page, and all addresses on it that lead away."""
+def build(book: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-q", "-E", "-d", "trees", ".", "html"]
     done = subprocess.run(command, cwd=book, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def shown(book: Path, name: str) -> tuple[str, list[str]]:
+    """The footer of a page, and all addresses on it that lead away."""
     text = (book / "html" / f"{name}.html").read_text()
     footer = re.search(r'<div class="extra_footer">(.*?)</div>', text, re.DOTALL)
     return footer[1], re.findall(r'href="(https://[^"]+)"', text)
 
 
 def test_without_an_address_a_page_leads_nowhere_and_with_one_it_can_be_run(book):
-    footer, away = built(book, "chapters/01_a")
+    build(book)
+    footer, away = shown(book, "chapters/01_a")
     assert "Version 1.2.3" in footer
     assert '<a href="../credits.html">How to cite</a>' in footer
     assert "Report" not in footer
     assert not [place for place in away if "binder" in place or "colab" in place]
     with (book / "project" / "pyproject.toml").open("a") as file:
         file.write(f'urls = {{ Repository = "{ADDRESS}" }}\n')
-    footer, away = built(book, "chapters/01_a")
+    build(book)
+    footer, away = shown(book, "chapters/01_a")
     assert f'<a href="{ADDRESS}">Source</a>' in footer
     report = f"{ADDRESS}/issues/new?template=page.md&amp;title=chapters/01_a"
     assert f'<a href="{report}">' in footer
@@ -65,7 +70,7 @@ def test_without_an_address_a_page_leads_nowhere_and_with_one_it_can_be_run(book
     (binder,) = [place for place in away if "mybinder.org" in place]
     assert binder.endswith("chapters/01_a.ipynb")
     assert "owner/cells" in binder
-    footer, _ = built(book, "index")
+    footer, _ = shown(book, "index")
     assert '<a href="credits.html">How to cite</a>' in footer
 
 
