@@ -17,7 +17,9 @@ import ast
 import difflib
 import hashlib
 import io
+import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -47,7 +49,8 @@ OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
     **{ast.And: ("and", "or"), ast.Or: ("or", "and"), ast.USub: ("-", ""), ast.Invert: ("~", "")},
 }
 # A mutant that runs on is ended: after so many times the seconds of the unchanged module, at least.
-LIMIT, LEAST = 10.0, 30.0
+# Seconds of the processor count, which a busy machine does not change; by the clock, so many more.
+LIMIT, LEAST, IDLE = 10.0, 30.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ def tested(copy: Path, tests: list[str], log: Path, limit: float | None) -> str:
     child = os.fork()
     if child == 0:
         os.setsid()
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), resource.RLIM_INFINITY))
         number = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(number, 1)
         os.dup2(number, 2)
@@ -210,13 +215,12 @@ def tested(copy: Path, tests: list[str], log: Path, limit: float | None) -> str:
 
         arguments = ["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(copy)]
         os._exit(int(pytest.main([*arguments, *tests])))
-    deadline = None if limit is None else time.monotonic() + limit
+    deadline = None if limit is None else time.monotonic() + IDLE * limit
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
-            return {0: "survived", 1: "killed"}.get(
-                os.waitstatus_to_exitcode(status), "killed by an error"
-            )
+            endings = {0: "survived", 1: "killed", -signal.SIGXCPU: "killed by the time"}
+            return endings.get(os.waitstatus_to_exitcode(status), "killed by an error")
         if deadline is not None and time.monotonic() > deadline:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
