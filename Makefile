@@ -15,7 +15,7 @@ SUMMARY := @$(PYTHON) tools/step.py --summary
 # the summary is of this run, not of an interrupted one before it
 _ := $(shell rm -f .make/times.tsv)
 
-LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.safetensors' -o -name '*.onnx' -o -name '*.js' -o -name '*.css' -o -path '*live/vendor/*' -o -path '*pretrained*.md' | sort)
+LIBRARY := $(shell find cellcount_lib -name '*.py' -o -name '*.json' -o -name '*.txt' -o -name '*.safetensors' -o -name '*.onnx' -o -name '*.js' -o -name '*.css' -o -path '*live/vendor/*' -o -path '*service/page/*' -o -path '*pretrained*.md' | sort)
 CHECKED := $(LIBRARY) $(shell find tests benchmarks tools -name '*.py' | sort) data_download.py $(shell find chapters experiments workflow -type f | sort)
 SIMULATOR := $(wildcard cellcount_lib/data/simulate.py cellcount_lib/data/simulator/*.py)
 PAGES := $(shell find book -name '*.md' -o -name '*.yml' -o -name '*.bib' -o -name '*.css' -o -name '*.py' | grep -vE '_build|_generated|book/chapters' | sort)

@@ -7,10 +7,11 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from cellcount_lib.errors import CellcountError
@@ -19,6 +20,8 @@ from cellcount_lib.service import jobs, labelstudio, people, projects
 from cellcount_lib.service.access import Guard, Rates
 from cellcount_lib.service.settings import Settings
 from cellcount_lib.service.store import Store
+
+PAGE = Path(__file__).with_name("page")  # signs in, uploads, counts, shows results
 
 
 class Worker:
@@ -95,13 +98,6 @@ def create_app(settings: Settings, *, counts: bool = True) -> FastAPI:
             swagger_favicon_url=f"{base}/assets/favicon.png",
         )
 
-    if settings.page is not None:  # after all routes: it takes every other address
-        app.mount("/", StaticFiles(directory=settings.page, html=True), name="page")
-    else:
-
-        @app.get("/", include_in_schema=False)
-        def start() -> RedirectResponse:
-            """Lead to the documentation."""
-            return RedirectResponse("docs")
-
+    # after all routes: it takes every other address
+    app.mount("/", StaticFiles(directory=settings.page or PAGE, html=True), name="page")
     return app

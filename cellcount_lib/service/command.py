@@ -17,7 +17,8 @@ def serve_command(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8321,
     page: Annotated[
-        Path | None, typer.Option(help="Folder of a static page to serve at /.")
+        Path | None,
+        typer.Option(help="Folder of a static page to serve at / in place of the service's own."),
     ] = None,
     behind_proxy: Annotated[
         bool,
@@ -35,7 +36,7 @@ def serve_command(
 ) -> None:
     """Count for a laboratory: upload pictures, watch jobs, fetch results, by HTTP.
 
-    The first start prints a token, with which the first admin is made; /docs shows how.
+    The first start prints an address at which the first admin is made. /docs lists the routes.
     """
     import uvicorn
 
@@ -58,7 +59,7 @@ def serve_command(
         if token := first_token(store):
             typer.echo(
                 f"first start: make an admin with this token, which works once: {token}\n"
-                f"  POST http://{host}:{port}/api/setup, or http://{host}:{port}/docs"
+                f"  http://{host}:{port}/#first={token}"
             )
         settings = Settings(
             root,

@@ -11,7 +11,7 @@ class Settings:
     """Where a service keeps its things, and its limits."""
 
     root: Path
-    page: Path | None = None  # a folder of static files, served at /: the page that counts
+    page: Path | None = None  # static files at / in place of the service's own
     secure: bool = False  # cookies only over HTTPS, as behind a reverse proxy
     body_bytes: int = MB  # of a request that is no picture
     annotation_bytes: int = 64 * MB  # of what Label Studio sends

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.book.conftest import chromium
+from tests.browser import chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 
