@@ -105,8 +105,8 @@ PYTEST := env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 test-fast: .make/lint ## lint and the unit tests of what changed since the last commit (a minute or two)
 	$(STEP) "Tests of what changed" -- $(BIN)/python tools/changed.py -- $(PYTEST)
 
-test-lifecycle: .make/installed ## what takes minutes and is run once per release: the service killed again and again
-	$(STEP) "Life cycle" -- env OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m lifecycle tests/service
+test-lifecycle: .make/installed ## minutes, once per release: the service killed again and again, the real Label Studio
+	$(STEP) "Life cycle" -- env OMP_NUM_THREADS=1 $(BIN)/python -m tools.lifecycle results/lifecycle.md
 
 mutants: .make/installed ## change ROOMS in 200 places, one at a time: do the tests notice? (an hour)
 	@env OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutants $(ROOMS) --sample 200

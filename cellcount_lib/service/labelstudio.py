@@ -2,8 +2,9 @@
 
 Its tasks name pictures that are in the project of this service, too; nothing is fetched from
 elsewhere. A prediction is the result of a job like any other, of one picture. A correction comes by
-the webhook and is kept as a label image; when there are enough new ones, a job trains from the base
-model on all of them (`retrain`), and the model it makes is the next version.
+the webhook and is kept as a label image; when there are enough new ones, or somebody presses "Start
+training", a job trains from the base model on all of them (`retrain`), and the model it makes is
+the next version.
 
 Label Studio gives the token as a password (basic authentication) or in the header of the webhook.
 """
@@ -12,6 +13,7 @@ import csv
 import json
 import time
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,8 @@ from cellcount_lib.service.access import Annotator, Number, TheSettings, TheStor
 from cellcount_lib.service.accounts import Caller
 from cellcount_lib.service.jobs import Options
 from cellcount_lib.service.projects import existing
+from cellcount_lib.service.retrain import LEAST
+from cellcount_lib.service.settings import Settings
 from cellcount_lib.service.store import Store, noted, now
 
 router = APIRouter(prefix="/label-studio/{project}", tags=["Label Studio"])
@@ -38,6 +42,7 @@ CONFIG = """<View>
 </View>"""
 PATIENCE = 80.0  # seconds; Label Studio waits for 100
 CORRECTED = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
+START = "START_TRAINING"  # what the button of Label Studio says
 
 
 class SetUp(BaseModel):
@@ -117,24 +122,44 @@ def versions(project: Number, caller: Viewer, store: TheStore) -> dict[str, list
 def predict(
     project: Number, given: Tasks, caller: Annotator, store: TheStore
 ) -> dict[str, list[dict[str, Any]]]:
-    """Label pictures beforehand, with polygons."""
+    """Label pictures beforehand, with polygons.
+
+    Label Studio leaves out an answer that is empty: a picture that cannot be counted, or not in
+    time, does not keep the others from their labels.
+    """
     existing(store, project)
     version = versions_of(store, project)[0]
     options = Options(model=version).model_dump_json()
-    names = [picture_of(store, project, task) for task in given.tasks]
-    jobs = [_job_of(store, project, name, options, caller) for name in names]
     until = time.monotonic() + PATIENCE
-    found = []
-    for job, name in zip(jobs, names, strict=True):
-        folder = _wait(store, project, job, until)
-        # as stored: `read_labels` would take a lone object in pieces for a mask given by mistake
-        drawn = read_channels(folder / "labels" / f"{Path(name).stem}.tif")
-        one = Labelled(name, drawn.astype(np.int32))
-        with (folder / "counts.csv").open(newline="") as file:
-            (row,) = csv.DictReader(file)
-        score = float(row["confidence"] or 0)
-        found.append({"result": results(one), "score": score, "model_version": version})
-    return {"results": found}
+    jobs: list[tuple[str, int] | None] = []
+    errors: list[Exception] = []
+    for task in given.tasks:
+        try:
+            name = picture_of(store, project, task)
+            jobs.append((name, _job_of(store, project, name, options, caller)))
+        except DataError as error:
+            jobs.append(None)
+            errors.append(error)
+    found: list[dict[str, Any]] = []
+    for job in jobs:
+        try:
+            found.append(_drawn(store, project, *job, until) if job else {})
+        except (DataError, HTTPException) as error:
+            found.append({})
+            errors.append(error)
+    if errors and not any(found):
+        raise errors[0]
+    return {"results": [one | {"model_version": version} if one else {} for one in found]}
+
+
+def _drawn(store: Store, project: int, name: str, job: int, until: float) -> dict[str, Any]:
+    folder = _wait(store, project, job, until)
+    # as stored: `read_labels` would take a lone object in pieces for a mask given by mistake
+    drawn = read_channels(folder / "labels" / f"{Path(name).stem}.tif")
+    with (folder / "counts.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    score = float(row["confidence"] or 0)
+    return {"result": results(Labelled(name, drawn.astype(np.int32))), "score": score}
 
 
 def _job_of(store: Store, project: int, name: str, options: str, caller: Caller) -> int:
@@ -176,7 +201,12 @@ def webhook(
 ) -> dict[str, Any]:
     """Keep a correction; after enough new ones, train on all of them."""
     existing(store, project)
+    if given.action == START:
+        with store.change() as db:
+            return _train(db, project, 1, settings, caller)
     if given.action not in CORRECTED or given.annotation is None or given.task is None:
+        return {"status": "ignored"}
+    if given.annotation.get("was_cancelled"):  # skipped: that says nothing about the picture
         return {"status": "ignored"}
     name = picture_of(store, project, given.task)
     folder = store.project(project)
@@ -195,26 +225,29 @@ def webhook(
             (project, name),
         )
         noted(db, caller.name, "correct", f"{project}/{name}")
-        new = "select count(*) from corrections where project = ? and job is null"
-        (number,) = db.execute(new, (project,)).fetchone()
-        busy = db.execute(
-            "select 1 from jobs where project = ? and kind = 'train' "
-            "and state in ('queued', 'running')",
-            (project,),
-        ).fetchone()
-        if number < settings.retrain_after or busy:
-            return {"status": "kept", "corrections": number}
-        query = "select picture from corrections where project = ? order by picture"
-        names = [row["picture"] for row in db.execute(query, (project,))]
-        made = db.execute(
-            "insert into jobs (project, kind, options, pictures, state, total, user, created) "
-            "values (?, 'train', ?, ?, 'queued', ?, ?, ?)",
-            (
-                *(project, json.dumps({"profile": settings.profile}), json.dumps(names)),
-                *(len(names), caller.name, now()),
-            ),
-        )
-        values = (made.lastrowid, project)
-        db.execute("update corrections set job = ? where project = ?", values)
-        noted(db, caller.name, "start training", made.lastrowid)
+        return _train(db, project, settings.retrain_after, settings, caller)
+
+
+def _train(
+    db: Connection, project: int, enough: int, settings: Settings, caller: Caller
+) -> dict[str, Any]:
+    """Begin a training if there are enough new corrections, and no training is on its way."""
+    new = "select count(*) from corrections where project = ? and job is null"
+    (number,) = db.execute(new, (project,)).fetchone()
+    busy = "select 1 from jobs where project = ? and kind = 'train' and state in "
+    waits = db.execute(busy + "('queued', 'running')", (project,)).fetchone()
+    query = "select picture from corrections where project = ? order by picture"
+    names = [row["picture"] for row in db.execute(query, (project,))]
+    if number < enough or waits or len(names) < LEAST:
+        return {"status": "kept", "corrections": number}
+    made = db.execute(
+        "insert into jobs (project, kind, options, pictures, state, total, user, created) "
+        "values (?, 'train', ?, ?, 'queued', ?, ?, ?)",
+        (
+            *(project, json.dumps({"profile": settings.profile}), json.dumps(names)),
+            *(len(names), caller.name, now()),
+        ),
+    )
+    db.execute("update corrections set job = ? where project = ?", (made.lastrowid, project))
+    noted(db, caller.name, "start training", made.lastrowid)
     return {"status": "training", "job": made.lastrowid}

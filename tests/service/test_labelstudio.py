@@ -1,7 +1,6 @@
 """What Label Studio says to what labels beforehand, and what it is answered.
 
-The requests are written after the documented protocol of Label Studio's ML backends and webhooks,
-not recorded from a server: the real one has not been tried.
+Requests as Label Studio 1.23 makes them; the real one is asked in test_real_labelstudio.
 """
 
 import json
@@ -231,6 +230,32 @@ def test_other_events_and_other_requests(as_, filled):
     assert as_("annotator", "POST", f"{filled}/predict", json={"tasks": [{}]}).status_code == 400
     assert as_("annotator", "POST", f"{filled}/predict", json={"tasks": 3}).status_code == 422
     assert as_("annotator", "POST", "/label-studio/9/predict", json=ask()).status_code == 404
+
+
+def test_a_picture_without_labels_does_not_keep_the_others_from_theirs(
+    as_, filled, working, monkeypatch
+):
+    asked = "annotator", "POST", f"{filled}/predict"
+    found = as_(*asked, json=ask("0.png", "elsewhere.png", "1.png")).json()["results"]
+    assert [*map(bool, found)] == [True, False, True]
+    monkeypatch.setattr(labelstudio, "PATIENCE", 0.0)
+    assert as_(*asked, json=ask("2.png", "0.png")).json()["results"] == [{}, found[0]]
+
+
+def test_a_skipped_picture_is_no_correction_and_a_button_trains(as_, filled, app):
+    asked = "annotator", "POST", f"{filled}/webhook"
+    skipped = event("0.png", truth(0) * 0)
+    skipped["annotation"]["was_cancelled"] = True
+    assert as_(*asked, json=skipped).json() == {"status": "ignored"}
+    assert app.state.store.rows("select * from corrections") == []
+    button = {"action": "START_TRAINING", "project": {"id": 1}}
+    assert as_(*asked, json=button).json() == {"status": "kept", "corrections": 0}
+    as_(*asked, json=event("0.png", truth(0)))
+    assert as_(*asked, json=button).json() == {"status": "kept", "corrections": 1}  # of two
+    as_(*asked, json=event("1.png", truth(1)))
+    job = as_(*asked, json=button).json()["job"]
+    assert as_("viewer", "GET", f"/api/jobs/{job}").json()["kind"] == "train"
+    assert as_(*asked, json=button).json() == {"status": "kept", "corrections": 0}
 
 
 def test_a_picture_that_is_not_counted_in_time_is_asked_for_again(as_, filled, monkeypatch):
