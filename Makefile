@@ -114,9 +114,9 @@ mutants: .make/installed ## change ROOMS in 200 places, one at a time: do the te
 results/calibration.csv: $(SIMULATOR) | .make/installed
 	$(STEP) "The simulator against the published data" -- $(BIN)/cellcount simulate --report --tables results
 
-.make/book: .make/installed .make/profile-$(PROFILE) $(PAGES) $(LIBRARY) $(RESULTS) $(wildcard chapters/*.ipynb) results/calibration.csv tools/book_pages.py tools/chapters.py
+.make/book: .make/installed .make/profile-$(PROFILE) $(PAGES) $(LIBRARY) $(RESULTS) $(wildcard chapters/*.ipynb) results/calibration.csv tools/book_pages.py tools/findings.py tools/chapters.py
 	$(STEP) "Chapters (minutes where one is executed)" -- $(BIN)/python tools/chapters.py --profile $(PROFILE)
-	$(STEP) "Figures and tables" -- $(BIN)/python tools/book_pages.py
+	$(STEP) "Figures and tables" -- $(BIN)/python -m tools.book_pages
 	$(STEP) "Render the book" -- $(BIN)/jupyter-book build book -W --keep-going -q
 	@touch $@
 

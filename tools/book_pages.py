@@ -197,6 +197,8 @@ def densest(labels, *, size: int) -> tuple[slice, slice]:
 
 
 def main(book: Path = ROOT / "book") -> None:
+    from tools import findings
+
     generated, figure = book / "_generated", book / "images" / "overview.png"
     generated.mkdir(exist_ok=True)
     parts = (
@@ -213,6 +215,8 @@ def main(book: Path = ROOT / "book") -> None:
     )
     for part in parts:
         (generated / f"{part.__name__}.md").write_text(part() + "\n")
+    for name, text in findings.pages().items():
+        (generated / f"{name}.md").write_text(text + "\n")
     overview(figure)
 
 

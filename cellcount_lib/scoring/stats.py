@@ -237,6 +237,41 @@ def estimate(one: Resampled, other: Resampled | None = None) -> Estimate:
     return Estimate(value, float(np.sqrt(variance)), float(freedom))
 
 
+def trainings_to_decide(
+    a: PictureCounts, b: PictureCounts, metric: str, *, power: float = 0.8, most: int = 100
+) -> int | None:
+    """Return how many trainings of each row would show a difference as large as the one found.
+
+    So many that it would be found at the level of the intervals with probability `power`. The
+    spreads are those measured, which a few trainings know badly. None if `most` do not suffice:
+    then the pictures are too few.
+
+    References
+    ----------
+    Cohen (1988), "Statistical power analysis for the behavioral sciences", chapter 2.
+    """
+    from scipy.special import stdtrit
+
+    found = [resampled(row, metric) for row in (a, b)]
+    less = estimate(*found)
+    (one, n), (other, m) = ((f.whole, len(f.whole)) for f in found)
+    if a.trained and b.trained and a.seeds == b.seeds:
+        spreads, of_seeds = [(one - other).var(ddof=1)], (one - other).var(ddof=1) / n
+    else:
+        parts = [(w.var(ddof=1), k) for w, k, row in ((one, n, a), (other, m, b)) if row.trained]
+        spreads, of_seeds = [v for v, _ in parts], sum(v / k for v, k in parts)
+    of_pictures = max(less.error**2 - of_seeds, 0.0)
+    for trainings in range(2, most + 1):
+        free = [(v / trainings, trainings - 1) for v in spreads]
+        free.append((of_pictures, len(a.pictures) - 1))
+        variance = sum(v for v, _ in free)
+        freedom = variance**2 / max(sum(v**2 / f for v, f in free), 1e-300)
+        reach = stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, power)
+        if abs(less.value) >= reach * np.sqrt(variance):
+            return trainings
+    return None
+
+
 def probability_of_improvement(a: PictureCounts, b: PictureCounts, metric: str) -> Probability:
     """Probability that a training of `a` scores better than one of `b`, on these pictures.
 

@@ -19,6 +19,7 @@ from cellcount_lib.scoring.stats import (
     picture_counts,
     probability_of_improvement,
     resampled,
+    trainings_to_decide,
 )
 
 
@@ -316,3 +317,35 @@ def test_bad_input():
         counts(r, r[:4])
     with pytest.raises(InputError, match=r"'000\.png' repeatedly"):
         counts(r.assign(image="000.png"))
+
+
+def of_seeds(scores, *, pictures=50, first=0):
+    """A row whose seeds have given recalls, the same in every picture of 1000 cells."""
+    tables = [rows([1000] * pictures, [int(1000 * s)] * pictures, [0] * pictures) for s in scores]
+    return counts(*tables, first=first)
+
+
+def needed(effect, *, paired):
+    """How many trainings a t-test needs for a power of 0.8, by the noncentral t distribution."""
+    for n in range(2, 100):
+        free, away = (n - 1, effect * n**0.5) if paired else (2 * n - 2, effect * (n / 2) ** 0.5)
+        if scipy.stats.nct.sf(scipy.stats.t.ppf(0.975, free), free, away) >= 0.8:
+            return n
+    return None
+
+
+def test_trainings_to_decide_are_those_of_a_t_test():
+    """Cohen's examples: a difference of one standard deviation, and of two, and of a half."""
+    for effect, by in ((2, 0.02), (1, 0.01), (0.5, 0.005)):
+        a, b = of_seeds([0.80 + by, 0.81 + by, 0.82 + by]), of_seeds([0.81] * 3)
+        assert trainings_to_decide(a, b, "recall") == needed(effect, paired=True)
+        assert trainings_to_decide(b, a, "recall") == needed(effect, paired=True)
+    # of other seeds: both spreads count
+    a, b = of_seeds([0.80, 0.81, 0.82]), of_seeds([0.79, 0.80, 0.81], first=10)
+    assert trainings_to_decide(a, b, "recall") == needed(1, paired=False) == 17
+
+
+def test_no_number_of_trainings_decides_what_pictures_leave_open():
+    few = [counts(found([9, 2, 8]), found([8, 3, 8]), found([9, 2, 9])), counts(found([7, 5, 6]))]
+    few[1] = picture_counts({0: found([7, 5, 6])}, trained=False)
+    assert trainings_to_decide(*few, "recall") is None
