@@ -25,7 +25,7 @@ FLOORS = (
     ("methods",),
     ("runs",),
     ("tables",),
-    ("labels",),
+    ("labels", "active"),
     ("prediction", "teaching"),
     ("live",),
     ("service",),

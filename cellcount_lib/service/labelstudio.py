@@ -20,6 +20,7 @@ import numpy as np
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
+from cellcount_lib.active.strategies import turn
 from cellcount_lib.data.images import read_channels
 from cellcount_lib.errors import CellcountError, DataError
 from cellcount_lib.files import write_whole
@@ -125,7 +126,7 @@ def predict(
     """Label pictures beforehand, with polygons.
 
     Label Studio leaves out an answer that is empty: a picture that cannot be counted, or not in
-    time, does not keep the others from their labels.
+    time, does not keep the others from their labels. The lower a score, the sooner to be corrected.
     """
     existing(store, project)
     version = versions_of(store, project)[0]
@@ -143,7 +144,7 @@ def predict(
     found: list[dict[str, Any]] = []
     for job in jobs:
         try:
-            found.append(_drawn(store, project, *job, until) if job else {})
+            found.append(_drawn(store, project, *job, version, until) if job else {})
         except (DataError, HTTPException) as error:
             found.append({})
             errors.append(error)
@@ -152,13 +153,15 @@ def predict(
     return {"results": [one | {"model_version": version} if one else {} for one in found]}
 
 
-def _drawn(store: Store, project: int, name: str, job: int, until: float) -> dict[str, Any]:
+def _drawn(
+    store: Store, project: int, name: str, job: int, version: str, until: float
+) -> dict[str, Any]:
     folder = _wait(store, project, job, until)
     # as stored: `read_labels` would take a lone object in pieces for a mask given by mistake
     drawn = read_channels(folder / "labels" / f"{Path(name).stem}.tif")
     with (folder / "counts.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
-    score = float(row["confidence"] or 0)
+    score = turn(int(row["count"]), name, version)
     return {"result": results(Labelled(name, drawn.astype(np.int32))), "score": score}
 
 

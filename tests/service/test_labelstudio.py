@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from cellcount_lib.active.strategies import turn
 from cellcount_lib.data.images import read_labels
 from cellcount_lib.inference.info import DEFAULT, shipped
 from cellcount_lib.labels.labelled import Labelled, Pictures
@@ -118,6 +119,7 @@ def test_predictions_are_the_polygons_of_the_count(as_, app, filled, working):
         counted = app.state.store.results(1, place + 1) / "labels" / f"{place}.tif"
         np.testing.assert_array_equal(shown.labels, read_labels(counted))
         assert shown.labels.max() >= 2
+        assert found["score"] == turn(int(shown.labels.max()), f"{place}.png", "auto")
         assert {r["type"] for r in found["result"]} == {"polygonlabels"}
         assert {r["from_name"] for r in found["result"]} == {"polygon"}
     # asked again, nothing is counted again
