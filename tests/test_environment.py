@@ -1,6 +1,7 @@
 """pyproject.toml is the one list of dependencies; everything else defers to it."""
 
 import importlib.metadata
+import json
 import re
 import runpy
 import subprocess
@@ -107,3 +108,17 @@ def test_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cellcount_lib.__version__ == PROJECT["version"] == citation["version"]
     assert PROJECT["license"] == citation["license"] == "Apache-2.0"
+
+
+def test_the_card_for_machines_says_what_the_project_and_the_citation_say():
+    card = json.loads((ROOT / "codemeta.json").read_text())
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    for name in ("version", "description", "keywords"):
+        assert card[name] == PROJECT[name]
+    assert card["identifier"] == PROJECT["name"]
+    assert card["license"] == f"https://spdx.org/licenses/{PROJECT['license']}"
+    assert card["programmingLanguage"]["version"] == PROJECT["requires-python"]
+    assert [author["name"] for author in card["author"]] == [a["name"] for a in PROJECT["authors"]]
+    assert citation["title"].startswith(f"{card['name']}: ")
+    published = [paper["name"] for paper in card["referencePublication"]]
+    assert published == [paper["title"] for paper in citation["references"]]
