@@ -14,8 +14,6 @@ the code that it was made with.
 """
 
 import argparse
-import csv
-import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import Row, read, write
 from benchmarks.run import table
 from cellcount_lib.active.annotators import Work
 from cellcount_lib.active.rounds import Laboratory, Round
@@ -32,7 +31,6 @@ from cellcount_lib.active.strategies import STRATEGIES
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.errors import DataError
-from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import closure, digest
 from cellcount_lib.machine import keep_freed_memory
 from cellcount_lib.seeds import derived_seed
@@ -49,7 +47,6 @@ PROFILE = "smoke"
 SETTINGS: dict[str, Any] = {"crop": 64, "batch": 4, "steps": 40, "epochs": 1}
 SCORES = ("f1", "precision", "recall", "mae")
 START = "start"  # what all curves of a seed begin with
-Row = dict[str, str]
 COLUMNS = (
     *("data", "strategy", "seed", "pictures", *SCORES, "minutes", "minutes_without", "clicked"),
     *(*Work._fields[1:], "made_with"),
@@ -122,21 +119,6 @@ def curves(lab: Laboratory, strategies: Sequence[str]) -> Iterator[tuple[str, li
         yield strategy, rows
 
 
-def read(path: Path) -> list[Row]:
-    """Rows of a table; none where there is no file."""
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-
-
-def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table, and beside it its summary for the book."""
-    text = io.StringIO()
-    lines = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    lines.writeheader()
-    lines.writerows(rows)
-    write_whole(path, text.getvalue())
-    write_whole(path.with_suffix(".md"), table(summary(rows)) + "\n")
-
-
 def summary(rows: Sequence[Row]) -> list[Row]:
     """A line per strategy and number of pictures: means over seeds, and F1 against `foreground`.
 
@@ -195,7 +177,7 @@ def main() -> None:
                 here = {"data": name, "seed": str(seed), "strategy": strategy}
                 rows = [r for r in rows if not r.items() >= here.items()]
                 rows += [here | row | {"made_with": mark} for row in new]
-                write(given.out, rows)
+                write(given.out, rows, COLUMNS, table(summary(rows)))
                 said = ", ".join(f"{row['pictures']}: {row['f1']}" for row in new)
                 print(f"{name}, seed {seed}, {strategy}: F1 {said}", flush=True)
     print(table(summary(rows)))

@@ -13,8 +13,6 @@ line counts for the settings, the code and the data that it was made with.
 """
 
 import argparse
-import csv
-import io
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -25,9 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.rows import Row, read, write
 from benchmarks.run import table
 from cellcount_lib.doctor import accelerators
-from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.machine import keep_freed_memory, processor
@@ -43,7 +41,6 @@ from cellcount_lib.training.spec import Training
 TARGETS = {"simulated": 0.6, "bbbc038": 0.8}
 CUTOFFS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)  # a fine grid would take longer than the training
 OUT = Path(__file__).resolve().parents[1] / "results" / "speedrun.csv"
-Row = dict[str, str]
 COLUMNS = (
     *("data", "entry", "seed", "target", "minutes", "cpu_minutes", "steps", "last_f1", "curve"),
     *("machine", "made_with"),
@@ -116,21 +113,6 @@ def timed(training: Training, data: Data, target: float) -> Row:
     return row | {"last_f1": f"{scores[-1]:.3f}" if scores else "", "curve": curve}
 
 
-def read(path: Path) -> list[Row]:
-    """Rows of a table; none where there is no file."""
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
-
-
-def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table, and beside it its summary for the book."""
-    text = io.StringIO()
-    lines = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    lines.writeheader()
-    lines.writerows(rows)
-    write_whole(path, text.getvalue())
-    write_whole(path.with_suffix(".md"), table(summary(rows)) + "\n")
-
-
 def summary(rows: Sequence[Row]) -> list[Row]:
     """A line per data, entry and machine: medians of the runs, all of which must get there."""
     groups: dict[tuple[str, ...], list[Row]] = {}
@@ -189,7 +171,7 @@ def main() -> None:
             print(f"{name}, {entry}, seed {seed} ...", flush=True)
             row |= timed(training, data, target) | {"made_with": known}
             rows = [*kept, row]
-            write(given.out, rows)
+            write(given.out, rows, COLUMNS, table(summary(rows)))
             print(f"  {row['minutes'] or 'never'} minutes; {row['curve']}", flush=True)
     print(table(summary(rows)))
 

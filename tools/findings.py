@@ -105,13 +105,16 @@ def published_claims(findings: Sequence[Finding]) -> str:
     """Every claim that was published, with what has become of it here."""
     rows = []
     for e in (e for finding in findings for e in finding.evidence if e.published is not None):
-        same = (e.published > 0) == (e.values[0] > e.values[1])
-        here = (
-            "not decided" if e.strength == OPEN else "the same" if same else "the other way round"
-        )
-        sure = "" if e.strength == OPEN else f", {e.strength.removeprefix(AGAINST)}"
-        rows.append((f"{e.claim.row} over {e.claim.than}", _signed(e, e.published), here + sure))
+        rows.append((f"{e.claim.row} over {e.claim.than}", _signed(e, e.published), _here(e)))
     return markdown(("claim", "published difference", "here"), rows)
+
+
+def _here(e: Evidence) -> str:
+    """What has become of a published difference."""
+    if e.strength == OPEN:
+        return "not decided"
+    same = (e.published or 0) * (e.values[0] - e.values[1]) > 0
+    return f"{'the same' if same else 'the other way round'}, {e.strength.removeprefix(AGAINST)}"
 
 
 def which_page(choices: Sequence[Choice]) -> str:

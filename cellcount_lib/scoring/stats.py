@@ -243,8 +243,8 @@ def trainings_to_decide(
     """Return how many trainings of each row would show a difference as large as the one found.
 
     So many that it would be found at the level of the intervals with probability `power`. The
-    spreads are those measured, which a few trainings know badly. None if `most` do not suffice:
-    then the pictures are too few.
+    spreads are those measured, which a few trainings know badly. None if `most` do not suffice,
+    because the pictures are too few, or if nothing varies.
 
     References
     ----------
@@ -254,6 +254,8 @@ def trainings_to_decide(
 
     found = [resampled(row, metric) for row in (a, b)]
     less = estimate(*found)
+    if less.error == 0:  # nothing varies
+        return None
     (one, n), (other, m) = ((f.whole, len(f.whole)) for f in found)
     if a.trained and b.trained and a.seeds == b.seeds:
         spreads, of_seeds = [(one - other).var(ddof=1)], (one - other).var(ddof=1) / n
@@ -265,7 +267,7 @@ def trainings_to_decide(
         free = [(v / trainings, trainings - 1) for v in spreads]
         free.append((of_pictures, len(a.pictures) - 1))
         variance = sum(v for v, _ in free)
-        freedom = variance**2 / max(sum(v**2 / f for v, f in free), 1e-300)
+        freedom = variance**2 / sum(v**2 / f for v, f in free)
         reach = stdtrit(freedom, (1 + LEVEL) / 2) + stdtrit(freedom, power)
         if abs(less.value) >= reach * np.sqrt(variance):
             return trainings

@@ -11,8 +11,6 @@ longest training that both rows have often enough. There are three strengths:
   it seems.
 
 Where the rows are the other way round than claimed, the strength begins with *against*.
-
-Taught in: 10_results
 """
 
 from collections.abc import Iterable, Sequence

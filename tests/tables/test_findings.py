@@ -10,7 +10,7 @@ import yaml
 from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.runs.grid import NETWORK, WITHOUT, Grid, Row, Run
 from cellcount_lib.tables.collect import Results
-from cellcount_lib.tables.findings import Claim, evidence, tabled
+from cellcount_lib.tables.findings import Claim, Tabled, evidence, tabled
 from tests.tables.made_results import BAD, GOOD, results
 from tools import findings as pages
 
@@ -24,7 +24,7 @@ class Made:
     results: Results
     profile: str = "laptop"
     untrained: tuple[str, ...] = ()
-    published: dict = None
+    published: dict | None = None
 
     @property
     def grid(self):
@@ -38,15 +38,7 @@ class Made:
         )
         return Grid("made", "", "", "", {"f1": "F1"}, rows)
 
-    def row(self, label):
-        from cellcount_lib.tables.findings import Tabled
-
-        return Tabled.row(self, label)
-
-    def counts(self, label):
-        from cellcount_lib.tables.findings import Tabled
-
-        return Tabled.counts(self, label)
+    row, counts = Tabled.row, Tabled.counts
 
 
 def less(tp, by):
@@ -117,6 +109,20 @@ def test_the_published_difference_stands_beside():
     made = Made(results(a=[GOOD], b=[BAD]), published={"a": 0.7, "b": 0.8})
     assert found(made).published == pytest.approx(-0.1)
     assert found(Made(results(a=[GOOD], b=[BAD]))).published is None
+
+
+def test_a_published_difference_is_found_again_or_the_other_way_round():
+    seeds = {"a": [GOOD, less(GOOD, 1)], "b": [BAD, less(BAD, 1)]}
+    said = {
+        (0.8, 0.7): "the same, seen",
+        (0.7, 0.8): "the other way round, seen",
+    }
+    for (a, b), here in said.items():
+        assert pages._here(found(Made(results(**seeds), published={"a": a, "b": b}))) == here
+    turned = Made(results(a=seeds["b"], b=seeds["a"]), published={"a": 0.8, "b": 0.7})
+    assert pages._here(found(turned)) == "the other way round, seen"
+    few = Made(results(a=[GOOD], b=[BAD]), published={"a": 0.8, "b": 0.7})
+    assert pages._here(found(few)) == "not decided"
 
 
 def test_names_that_are_not_there_are_named():
