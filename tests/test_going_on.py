@@ -46,10 +46,11 @@ def place(tmp_path):
 def run(place, *options, **environment):
     (place / "done.txt").unlink(missing_ok=True)
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "CELLCOUNT_TESTS"))}
+    only = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # to import what is not used takes seconds
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "xdist", *options],
         cwd=place,
-        env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+        env=clean | only | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,
     )

@@ -27,6 +27,7 @@ def test_rule():
     assert down(3) == 0
 """
 FILE = "cellcount_lib/scoring/rule.py"
+LEAST = 2.0  # seconds of the processor, of which the test takes a fourth
 CHANGED = [  # the line as it becomes
     "def older(age: int, than: int = 19, *, half: float = 0.5) -> bool:",
     "def older(age: int, than: int = 18, *, half: float = 0.625) -> bool:",
@@ -50,9 +51,10 @@ def checkout(tmp_path, monkeypatch):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    monkeypatch.setattr(tool, "LEAST", 8.0)
+    monkeypatch.setattr(tool, "LEAST", LEAST)
     monkeypatch.setattr(tool, "LIMIT", 0.0)
     monkeypatch.setattr(tool, "warm", lambda: None)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # to import them takes seconds
     return root
 
 
@@ -72,7 +74,7 @@ def measured(checkout, out, number, *, again=False):
     code = f"""
 from pathlib import Path
 from tools import mutants as tool
-tool.LEAST, tool.LIMIT, tool.warm = 8.0, 0.0, lambda: None
+tool.LEAST, tool.LIMIT, tool.warm = {LEAST}, 0.0, lambda: None
 made = tool.mutants({FILE!r}, Path({str(checkout)!r}))
 tool.measure(made[:{number}], Path({str(out)!r}), Path({str(checkout)!r}), again={again})
 """

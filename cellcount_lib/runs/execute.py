@@ -108,6 +108,8 @@ def _papermill(job: Job) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # where jsonschema finds this package it makes a grammar of web addresses, for two seconds
+        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
         import papermill
 
     os.environ.setdefault("CELLCOUNT_PROGRESS", "0")
