@@ -2,8 +2,8 @@
 
 Text and tables are compared; pictures are not, and cells tagged ``nbval-ignore-output`` are not:
 times, the digits of a training (they belong to a processor), and panels of data that a reader may
-have. Since those digits are not compared, chapters that train are executed with fewer steps: every
-cell runs, and what is compared must come out the same.
+have. Since those digits are not compared, chapters that train are executed with fewer steps and
+pictures: every cell runs, and what is compared must come out the same.
 """
 
 import json
@@ -21,9 +21,23 @@ from tools.chapters import MARK
 ROOT = Path(__file__).resolve().parents[2]
 IGNORED = "nbval-ignore-output"
 
-# Values of the cell of parameters, in place of the committed ones. What depends on them is a
-# figure, has the tag, or is covered by sanitize.cfg.
-FEWER = {"03_one_experiment": {"steps": 30, "epochs": 2}, "08_transfer": {"steps": 2}}
+# Values in place of the committed ones. What depends on them is a figure, has the tag, or is
+# covered by sanitize.cfg.
+FEWER = {
+    "02_architectures": {"picture": "torch.rand(1, 3, 64, 64)"},  # the one that is timed
+    "03_one_experiment": {"steps": "10", "epochs": "2"},
+    "08_transfer": {"steps": "2"},
+}
+# Behind a profile: as many training pictures as give the width of a cell, and few to judge by.
+FEW_PICTURES = """
+
+from dataclasses import replace
+from cellcount_lib.training.profiles import PROFILES
+
+few = {"train_images": 16, "val_images": 4, "test_images": 4}
+PROFILES._entries[profile] = replace(PROFILES[profile], **few)
+del few, replace, PROFILES
+"""
 
 # How many cells nbval compares in each chapter: may rise, must not fall.
 COMPARED = {
@@ -40,7 +54,9 @@ COMPARED = {
 }
 
 
-LONGEST_FIRST = sorted(BOOK, key=lambda p: -json.loads(p.read_text())["metadata"][MARK]["seconds"])
+LONGEST_FIRST = sorted(
+    BOOK, key=lambda p: (p.stem in FEWER, -json.loads(p.read_text())["metadata"][MARK]["seconds"])
+)
 
 
 def compared(path: Path) -> int:
@@ -53,11 +69,16 @@ def compared(path: Path) -> int:
     return number
 
 
+# where jsonschema finds the package of that name it makes a grammar, for two seconds
+PYTEST = "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
+
+
 def nbval(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:xdist"]
+    command = [sys.executable, "-c", PYTEST, "--nbval", "--nbval-current-env"]
     command += ["--nbval-sanitize-with", str(Path(__file__).with_name("sanitize.cfg"))]
     command += ["-c", os.devnull, "--rootdir", str(path.parent), "-p", "no:cacheprovider", "-q"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "nbval.plugin"}
     environment |= {"CELLCOUNT_PROGRESS": "0", "CELLCOUNT_PROJECT": str(ROOT)}
     return subprocess.run(
         [*command, str(path)], capture_output=True, text=True, env=environment, cwd=path.parent
@@ -65,14 +86,19 @@ def nbval(path: Path) -> subprocess.CompletedProcess[str]:
 
 
 def shortened(path: Path, folder: Path) -> Path:
-    """Copy a chapter with other values in its cell of parameters, beside nothing else changed."""
+    """Copy a chapter with other values and few pictures of a training."""
     notebook = json.loads(path.read_text())
-    (cell,) = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", ())]
-    source = "".join(cell["source"])
-    for name, value in FEWER[path.stem].items():
-        source, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", source, flags=re.MULTILINE)
-        assert found == 1, f"{path.stem} has no parameter {name}"
-    cell["source"] = source
+    places = dict.fromkeys(FEWER[path.stem], 0)
+    for cell in (c for c in notebook["cells"] if c["cell_type"] == "code"):
+        source = "".join(cell["source"])
+        for name, value in FEWER[path.stem].items():
+            line = rf"^{name} = .*$"
+            source, found = re.subn(line, f"{name} = {value}", source, flags=re.MULTILINE)
+            places[name] += found
+        if re.search("^profile = ", source, flags=re.MULTILINE):
+            source += FEW_PICTURES
+        cell["source"] = source
+    assert set(places.values()) == {1}, f"expected each once in {path.stem}, found {places}"
     copy = folder / path.name
     copy.write_text(json.dumps(notebook))
     return copy
