@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("CELLCOUNT_CACHE", str(ROOT / ".make" / "pictures"))
 
 # With several workers a test belongs to a group, and a group to one worker. Files and folders that
-# share something costly between their tests are a group; of all others every test is one.
+# share something costly between their tests are a group, as is a file with a fixture of its own for
+# all of its tests; of all others every test is one.
 FOLDERS = ("tests/training/", "tests/methods/")
 FILES = (
-    *("cellcount_lib/", "tests/book/", "tests/notebooks/test_chapters.py", "tests/prediction/"),
-    *("tests/runs/", "tests/tables/", "tests/inference/test_predict.py"),
-    *("tests/test_fingerprint.py", "tests/notebooks/test_execution.py"),
+    *("cellcount_lib/", "tests/book/", "tests/prediction/", "tests/runs/", "tests/tables/"),
+    *("tests/inference/test_predict.py", "tests/notebooks/test_execution.py"),
+    "tests/service/test_page.py",
 )
 # The longest come first, so that no worker begins one when the other has nothing left to do.
 FIRST = (
@@ -39,6 +41,7 @@ FIRST = (
         "tests/models/",
         "tests/methods/",
         "tests/inference/",
+        "tests/data/",
         "tests/test_fingerprint.py",
     ),
 )
@@ -61,7 +64,13 @@ def group_of(nodeid: str) -> str:
     """Name what a test shares a worker with."""
     file = nodeid.split("::")[0]
     folder = next((folder for folder in FOLDERS if file.startswith(folder)), None)
-    return folder or (file if file.startswith(FILES) else nodeid)
+    return folder or (file if file.startswith(FILES) or shares(file) else nodeid)
+
+
+@cache
+def shares(file: str) -> bool:
+    """Tell whether a file has a fixture that is made once for its tests."""
+    return 'scope="module"' in (ROOT / file).read_text()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
