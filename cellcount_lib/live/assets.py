@@ -22,6 +22,7 @@ from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import DataError
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference.engine import load_onnx
+from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.info import names, shipped
 from cellcount_lib.postprocess.cleaning import Sized
 from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
@@ -29,7 +30,7 @@ from cellcount_lib.prediction.checks import AS_EXPECTED, SATURATED, SURE
 
 HERE = Path(__file__).parent
 VENDOR = HERE / "vendor"
-WAYS = ("Way", "Necks", "Peaks", "Cores")  # to tell touching cells apart, in postprocess.js
+WAYS = ("Way", "Necks", "Peaks", "Cores", "Follow")  # known to postprocess.js
 PICTURES: dict[str, dict[str, Any]] = {
     "neurons": {"index": 250, "style": "fnc-yellow", "size": (600, 800)},
     "nuclei": {"index": 0, "style": "nuclei-medium", "size": (520, 696)},
@@ -96,6 +97,7 @@ def network(name: str) -> dict[str, Any]:
         "multiple": loaded.multiple,
         "halo": loaded.halo,
         "mirrored": loaded.mirrored,
+        "planes": 1 + formulation(info.formulation).planes,
         "rules": rules(info.ruler().postprocess),
     }
 

@@ -27,9 +27,10 @@
     });
   }
 
-  // Logits of the first plane, the network's for a picture as it is.
-  async function tiledLogits({ session, info }, { width, height, rgb }, tell) {
-    const logits = new Float32Array(width * height), { halo, multiple } = info;
+  // The network's planes for a picture as it is, each an array: logits first.
+  async function tiledPlanes({ session, info }, { width, height, rgb }, tell) {
+    const { halo, multiple } = info;
+    const out = Array.from({ length: info.planes }, () => new Float32Array(width * height));
     const whole = width * height <= MOST_PIXELS;
     const kept = Math.max(SMALLEST_TILE, Math.floor((Math.sqrt(MOST_PIXELS) - 2 * halo) / multiple) * multiple);
     const [rows, columns] = [height, width].map((side) => tiles(side, whole ? side : kept, whole ? 0 : halo, multiple));
@@ -43,15 +44,17 @@
         }
         const answer = await session.run({ pixels: new ort.Tensor("uint8", planes, [1, 3, h, w]) });
         const { data } = answer.logits;
-        for (let i = y.from; i < y.to; i++) {
-          for (let j = x.from; j < x.to; j++) {
-            logits[i * width + j] = data[(i - y.readFrom) * w + j - x.readFrom];
+        for (const [n, plane] of out.entries()) {
+          for (let i = y.from; i < y.to; i++) {
+            for (let j = x.from; j < x.to; j++) {
+              plane[i * width + j] = data[(n * h + i - y.readFrom) * w + j - x.readFrom];
+            }
           }
         }
         tell(++done / (rows.length * columns.length));
       }
     }
-    return logits;
+    return out;
   }
 
   // Values of a picture turned to its mirror image, across or upside down.
@@ -66,30 +69,36 @@
     return out;
   }
 
-  // Logits as they are kept, over mirror images if the model says so (inference/engine.py: logit_map).
-  async function logitMap(network, small, tell) {
+  // Planes as they are kept, over mirror images if the model says so (inference/engine.py: logit_map).
+  // A flow across or down is the other way round in a mirror (inference/formulations.py: Flow).
+  async function keptPlanes(network, small, tell) {
     const ways = network.info.mirrored ? [[false, false], [true, false], [false, true], [true, true]] : [[false, false]];
-    const { width, rgb } = small, sum = new Float32Array(rgb.length / 3);
+    const { width, rgb } = small, sums = Array.from({ length: network.info.planes }, () => new Float32Array(rgb.length / 3));
     for (const [turn, [across, down]] of ways.entries()) {
       const turned = { ...small, rgb: flipped(rgb, 3, width, across, down) };
-      const logits = await tiledLogits(network, turned, (share) => tell((turn + share) / ways.length));
-      flipped(logits, 1, width, across, down).forEach((logit, p) => (sum[p] += logit));
+      const planes = await tiledPlanes(network, turned, (share) => tell((turn + share) / ways.length));
+      for (const [n, plane] of planes.entries()) {
+        const sign = (n === 1 && down) || (n === 2 && across) ? -1 : 1;
+        flipped(plane, 1, width, across, down).forEach((value, p) => (sums[n][p] += sign * value));
+      }
     }
-    return made(Float32Array, sum.length, (p) => {
+    return sums.map((sum) => made(Float32Array, sum.length, (p) => {
       if (Number.isNaN(sum[p])) throw Error("The network answers with NaN: this model cannot be used.");
       return rint(Math.min(8, Math.max(-8, sum[p] / ways.length)) * 256) / 256; // heatmaps.py: rounded
-    });
+    }));
   }
 
+  // One plane after the other, at full size; of the first one probabilities are made.
   async function heatmap(network, magnified, tell) {
     const key = `${network.info.name} ${magnified}`;
     if (!heatmaps.has(key)) {
       const shown = network.info.name === NEURONS ? inYellow(picture) : picture;
       const small = seen(shown, network.info.scale * magnified, network.info.stretch);
-      const logits = await logitMap(network, small, tell);
-      const size = [picture.width, picture.height];
-      const large = resize(logits, 1, [small.width, small.height], size, "bilinear");
-      heatmaps.set(key, made(Float32Array, large.length, (p) => 1 / (1 + Math.exp(-large[p]))));
+      const pixels = picture.width * picture.height, sizes = [[small.width, small.height], [picture.width, picture.height]];
+      const planes = await keptPlanes(network, small, tell), heat = new Float32Array(planes.length * pixels);
+      for (const [n, plane] of planes.entries()) heat.set(resize(plane, 1, ...sizes, "bilinear"), n * pixels);
+      for (let p = 0; p < pixels; p++) heat[p] = 1 / (1 + Math.exp(-heat[p]));
+      heatmaps.set(key, heat);
     }
     return heatmaps.get(key);
   }
@@ -99,7 +108,7 @@
     const { cell_px: known, protocol_scale } = network.info;
     const magnified = cellPx !== null && known !== null ? known / cellPx : 1;
     const heat = await heatmap(network, magnified, tell);
-    const mask = made(Uint8Array, heat.length, (p) => +(heat[p] > cutoff));
+    const mask = made(Uint8Array, picture.width * picture.height, (p) => +(heat[p] > cutoff));
     const found = postprocess(mask, picture.width, picture.height, rules, protocol_scale / magnified, heat);
     return { found, heat, expected: known === null ? null : known / magnified };
   }

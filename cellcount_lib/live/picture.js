@@ -4,14 +4,8 @@
 // and Pillow compute in 32 bits here and there, and so does this (Math.fround).
 "use strict";
 (() => {
-  const { made, components, areas } = globalThis.cellcount;
+  const { made, rint, components, areas } = globalThis.cellcount;
   const { fround } = Math;
-
-  // Round to the nearest whole number, halves to the even one (np.rint).
-  function rint(x) {
-    const near = Math.round(x);
-    return near - x === 0.5 && near % 2 ? near - 1 : near;
-  }
 
   // A percentile of whole numbers from how often each occurs (np.percentile, linear).
   function percentile(often, percent) {
@@ -246,7 +240,7 @@
   }
 
   Object.assign(globalThis.cellcount, {
-    ...{ rint, toUint8, brightness, range, LEAST_RANGE, resize, seen, otsuMask, estimatedWidth },
+    ...{ toUint8, brightness, range, LEAST_RANGE, resize, seen, otsuMask, estimatedWidth },
     ...{ medianWidth, ofNeurons, inYellow },
   });
 })();

@@ -23,6 +23,12 @@
     return out;
   }
 
+  // Round to the nearest whole number, halves to the even one (np.rint).
+  function rint(x) {
+    const near = Math.round(x);
+    return near - x === 0.5 && near % 2 ? near - 1 : near;
+  }
+
   // Label connected components, by edges (1) or by edges and corners (2), in the order of their
   // first pixel (data/sample.py: components). Each pixel points to an earlier one it is joined to;
   // two that both touch a third one of the row above or before need not be joined again.
@@ -279,6 +285,41 @@
     return out;
   }
 
+  // Let every pixel of the mask follow the flow, the two planes after the first of a heatmap, and label
+  // it by where it ends: at a peak of the ends counted in squares of a `step` (following.py: Follow).
+  function followed(mask, heatmap, step, width, height) {
+    const [STEPS, REACH, FLOW_UNIT] = [32, 3, 5], pixels = width * height, { fround } = Math;
+    const [columns, rows] = [width, height].map((side) => Math.floor(side / step) + 1);
+    const square = new Int32Array(pixels).fill(-1), ends = new Int32Array(rows * columns);
+    const length = (p) => Math.max(1, fround(Math.hypot(fround(heatmap[pixels + p] / FLOW_UNIT), fround(heatmap[2 * pixels + p] / FLOW_UNIT))));
+    const flow = (plane) => made(Float32Array, pixels, (p) =>
+      mask[p] ? fround(fround(fround(heatmap[plane * pixels + p] / FLOW_UNIT) / length(p)) * fround(step)) : 0);
+    const [down, right] = [flow(1), flow(2)];
+    const clip = (value, side) => Math.min(Math.max(value, 0), side - 1);
+    for (let p = 0; p < pixels; p++) {
+      if (!mask[p]) continue;
+      let y = Math.floor(p / width), x = p % width;
+      for (let n = 0; n < STEPS; n++) {
+        const at = rint(y) * width + rint(x);
+        [y, x] = [clip(y + down[at], height), clip(x + right[at], width)];
+      }
+      square[p] = Math.floor(y / step) * columns + Math.floor(x / step);
+      ends[square[p]]++;
+    }
+    const around = (values, reach, join) => made(Int32Array, values.length, (s) => {
+      const row = Math.floor(s / columns), column = s % columns;
+      let out = 0;
+      for (let i = Math.max(0, row - reach); i <= Math.min(rows - 1, row + reach); i++) {
+        for (let j = Math.max(0, column - reach); j <= Math.min(columns - 1, column + reach); j++) out = join(out, values[i * columns + j]);
+      }
+      return out;
+    });
+    const sums = around(ends, 1, (a, b) => a + b), highest = around(sums, 2, Math.max);
+    const peaks = made(Uint8Array, sums.length, (s) => +(sums[s] > 0 && sums[s] === highest[s]));
+    const { labels, count } = components(peaks, columns, rows, 2), cells = grown(labels, REACH, columns, rows);
+    return { labels: made(Int32Array, pixels, (p) => (mask[p] ? cells[square[p]] : 0)), count };
+  }
+
   // How touching cells are told apart, by the names of the Python classes.
   const WAYS = {
     Way: (way, clean) => clean.objects(),
@@ -293,6 +334,8 @@
       const labels = grown(cores.labels, reach, width, height);
       return dropSmall({ labels, count: cores.count }, cleaning.objects_below);
     },
+    Follow: (way, clean, { width, height, cleaning, heatmap }) =>
+      dropSmall(followed(clean.objects().labels, heatmap, way.step, width, height), cleaning.objects_below),
   };
 
   // Sizes for pictures resized by `scale` (cleaning.py: Sized.scaled).
@@ -322,5 +365,5 @@
     return inReadingOrder(WAYS[rules.way.name](way, clean, { width, height, cleaning, heatmap }));
   }
 
-  globalThis.cellcount = Object.assign(globalThis.cellcount ?? {}, { made, components, areas, postprocess });
+  globalThis.cellcount = Object.assign(globalThis.cellcount ?? {}, { made, rint, components, areas, postprocess });
 })();

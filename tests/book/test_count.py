@@ -17,7 +17,7 @@ from PIL import Image
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.engine import load_onnx
-from cellcount_lib.inference.formulations import Distance, ThreeClasses
+from cellcount_lib.inference.formulations import Distance, Flow, ThreeClasses
 from cellcount_lib.inference.info import names
 from cellcount_lib.inference.network import predict
 from cellcount_lib.live import assets
@@ -176,13 +176,20 @@ def crowd():
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.7])
-@pytest.mark.parametrize("asks", [Distance(), ThreeClasses(4)], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize(
+    "asks", [Distance(), ThreeClasses(4), Flow()], ids=lambda a: type(a).__name__
+)
 def test_other_ways_to_tell_cells_apart(page, crowd, asks, scale):
-    heat = asks.probability(crowd)
+    heat = planes = asks.probability(crowd)
+    if asks.planes:
+        noise = np.random.default_rng(0).normal(0, 1, (asks.planes, *crowd.shape))
+        planes = asks.perfect(crowd)
+        planes[1:] += noise.astype(np.float32)
+        planes[0] = heat
     settings = asks.adapt(protocol("recommended"), magnification=2.0).postprocess
-    want = settings.label(heat > 0.5, scale=scale, heatmap=heat)
+    want = settings.label(heat > 0.5, scale=scale, heatmap=planes)
     assert want.max() > 10
-    given = [base64_of((heat > 0.5).tobytes()), base64_of(heat.tobytes()), 320, 240]
+    given = [base64_of((heat > 0.5).tobytes()), base64_of(planes.tobytes()), 320, 240]
     answer = ask(page, LABEL, [*given, assets.rules(settings), scale])
     found = numbers(answer, np.int32, want.shape)
     assert ((found > 0) == (want > 0)).all()
