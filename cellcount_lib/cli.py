@@ -169,6 +169,7 @@ def register() -> None:
     from cellcount_lib.data.download_command import download_command
     from cellcount_lib.labels.command import labels_app
     from cellcount_lib.prediction.command import calibrate_command, predict_command
+    from cellcount_lib.reporting.command import report_app
     from cellcount_lib.runs.command import execute_command, run_command, status_command
     from cellcount_lib.service.command import serve_command
     from cellcount_lib.tables.command import tables_command
@@ -179,6 +180,7 @@ def register() -> None:
     app.command("predict")(predict_command)
     app.command("calibrate")(calibrate_command)
     app.add_typer(labels_app, name="labels")
+    app.add_typer(report_app, name="report")
     app.command("run")(run_command)
     app.command("status")(status_command)
     app.command("serve")(serve_command)

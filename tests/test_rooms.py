@@ -25,7 +25,7 @@ FLOORS = (
     ("methods",),
     ("runs",),
     ("tables",),
-    ("labels", "active"),
+    ("labels", "active", "reporting"),
     ("prediction", "teaching"),
     ("live",),
     ("service",),

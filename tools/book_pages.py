@@ -185,6 +185,40 @@ def model_cards() -> str:
     return "\n\n".join(cards).replace("\n#", "\n###").replace("# ", "### ", 1)
 
 
+def cost() -> str:
+    """Core-hours of every table: seconds of its runs, from first to last, times their threads."""
+    from cellcount_lib.tables.collect import read_results
+    from cellcount_lib.tables.kept import notebooks, records_in
+
+    rows, total = [], 0.0
+    for folder in sorted({path.parent for path in (ROOT / "results").glob("*/*.json")}):
+        records = records_in(folder)
+
+        def hours(run: str, records=records) -> float:
+            record = records(run)
+            return record.seconds["total"] * (record.machine.get("threads") or 1) / 3600
+
+        total += sum(hours(path.stem) for path in notebooks(folder))
+        for plan in sorted(folder.glob("*.json")):
+            runs = sorted(set(read_results(folder, plan.stem).runs["run"]))
+            rows.append((plan.stem, folder.name, len(runs), f"{sum(map(hours, runs)):.1f}"))
+    table = markdown(("table", "profile", "runs", "core-hours"), rows)
+    return f"{table}\n\nAll runs together, each counted once: {total:.0f} core-hours."
+
+
+def checklist() -> str:
+    """The reporting checklist of the trainings with Dice at profile study, without its title."""
+    from cellcount_lib.reporting.checklist import to_markdown
+    from cellcount_lib.reporting.evidence import Evidence
+    from cellcount_lib.reporting.known import read_runs
+    from cellcount_lib.tables.committed import table
+    from cellcount_lib.tables.kept import place
+
+    folder, rows = ROOT / "results", table("losses", "study").results.runs
+    runs = [folder / "study" / place(run) for run in rows.loc[rows["label"] == "Dice", "run"]]
+    return to_markdown(Evidence(read_runs(runs))).partition("\n")[2].strip()
+
+
 OVERVIEW_INDEX = 250  # a picture with many cells, look-alikes and clumps
 
 
@@ -197,6 +231,7 @@ def densest(labels, *, size: int) -> tuple[slice, slice]:
 
 
 def main(book: Path = ROOT / "book") -> None:
+    from cellcount_lib.reporting.croissant import of_tables
     from tools import findings
 
     generated, figure = book / "_generated", book / "images" / "overview.png"
@@ -211,10 +246,14 @@ def main(book: Path = ROOT / "book") -> None:
         likeness,
         speedrun,
         model_cards,
+        checklist,
+        cost,
         status,
     )
     for part in parts:
         (generated / f"{part.__name__}.md").write_text(part() + "\n")
+    about = json.dumps(of_tables(ROOT / "results"), indent=1, ensure_ascii=False)
+    (generated / "croissant.json").write_text(about + "\n")
     for name, text in findings.pages().items():
         (generated / f"{name}.md").write_text(text + "\n")
     overview(figure)
