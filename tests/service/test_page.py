@@ -5,6 +5,7 @@ import re
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from cellcount_lib.data.simulate import simulate
 from tests.service.running import NAME, PASSWORD, Running
@@ -78,7 +79,7 @@ def test_from_the_first_start_to_results_and_out_again(browser, running):
     assert sum(int(row[heads.index("count")]) for row in rows) == job["cells"]
     page.get_by_label("Overlay").select_option("cells 2.png")
     drawn = page.locator("#drawn")
-    page.wait_for_function("document.getElementById('drawn').naturalWidth === 260")
+    expect(drawn).to_have_js_property("naturalWidth", 260)
     assert "cells 2.png" in drawn.get_attribute("alt")
     with page.expect_download() as download:
         page.get_by_role("link", name="results.zip").click()
