@@ -49,6 +49,8 @@ from cellcount_lib.training.run import train
 from cellcount_lib.training.spec import Training
 
 Figures = dict[str, Any]
+# The training that is killed, with a fixed cutoff: its scores are not looked at.
+RESUMED = ["simulated", "--profile", "smoke", "--steps", "6", "--protocol", "clissa2023"]
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,8 @@ def resumption(bench: Bench) -> Figures:
     shutil.rmtree(bench.out / "resumption", ignore_errors=True)  # of an attempt that failed
     for name in ("undisturbed", "killed"):
         out = bench.out / "resumption" / name
-        command = [sys.executable, "-m", "cellcount_lib", "train", "simulated", "--out", str(out)]
-        command += ["--profile", "smoke", "--device", str(bench.device), "--steps", "6"]
-        command += ["--protocol", "clissa2023"]  # with a fixed cutoff: scores are not looked at
+        command = [sys.executable, "-m", "cellcount_lib", "train", *RESUMED, "--out", str(out)]
+        command += ["--device", str(bench.device)]
         if name == "killed":
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
             while process.poll() is None and not (out / "checkpoint.safetensors").exists():

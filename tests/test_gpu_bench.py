@@ -6,14 +6,16 @@ import sys
 import tarfile
 import time
 from dataclasses import replace
-from functools import partial
+from functools import partial, partialmethod
 
 import pytest
 import torch
 
 import benchmarks.training
 from benchmarks import gpu
+from benchmarks.harness import seconds
 from benchmarks.quick_project import GRID, make_project
+from cellcount_lib.data.folder import write_simulated
 from cellcount_lib.models import build
 from cellcount_lib.training.profiles import PROFILES
 from cellcount_lib.training.spec import Training
@@ -21,18 +23,26 @@ from cellcount_lib.training.spec import Training
 
 @pytest.mark.timeout(900)  # trainings and runs of their own processes
 def test_everything_on_the_cpu(tmp_path, monkeypatch, capsys):
-    """In this process, with few pictures and the smallest network; what is killed has others."""
+    """In this process, on small pictures with the smallest network; what is killed has others."""
     one_row = GRID[: GRID.index("  - label: two")]
     project, out = make_project(tmp_path / "project", one_row), tmp_path / "out"
     monkeypatch.setenv("CELLCOUNT_PROJECT", str(project))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    few = replace(PROFILES["smoke"], train_images=2, val_images=1, test_images=1)
-    monkeypatch.setitem(PROFILES._entries, "smoke", few)
-    monkeypatch.setattr(gpu, "Training", partial(Training, arch="small-unet"))
+    write_simulated(tmp_path / "cells", n=8, style="fnc-yellow", seed=0, size=(400, 512))
+    small = {"dataset": f"folder:{tmp_path / 'cells'}", "arch": "small-unet"}
+    monkeypatch.setitem(PROFILES._entries, "smoke", replace(PROFILES["smoke"], steps=4))
+    monkeypatch.setattr(gpu, "Training", partial(Training, **small))
+    resumed = [small["dataset"], "--arch", small["arch"]]
+    monkeypatch.setattr(gpu, "RESUMED", resumed + gpu.RESUMED[1:])
+    monkeypatch.setattr(gpu, "seconds", partial(seconds, budget=0))  # everything is timed once
+    # to native code: tests/models/test_models.py
+    compiled = partialmethod(torch.nn.Module.compile, backend="eager")
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled)
     for module in (gpu, benchmarks.training):
         monkeypatch.setattr(module, "choose_device", lambda: torch.device("cpu"))
         monkeypatch.setattr(module, "build", lambda name, **of: build("small-unet", **of))
-    monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(out), "--grid", "quick"])
+    argv = ["gpu", "--minutes", "60", "--grid", "quick"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--out", str(out)])
     gpu.main()
     ended = capsys.readouterr()
     figures = json.loads((out / "figures.json").read_text())
