@@ -34,8 +34,9 @@ FILES = (
 )
 # The longest come first, so that no worker begins one when the other has nothing left to do.
 FIRST = (
-    *("tests/notebooks/test_nbval.py", "tests/runs/", "tests/test_gpu_bench.py"),
-    *("tests/training/", "tests/tables/", "tests/book/", "tests/notebooks/", "tests/prediction/"),
+    *("tests/notebooks/test_nbval.py", "tests/book/test_site.py", "tests/runs/"),
+    *("tests/training/", "tests/test_gpu_bench.py", "tests/tables/", "tests/book/"),
+    *("tests/notebooks/", "tests/prediction/"),
     *(
         "tests/service/test_service.py",
         "tests/models/",

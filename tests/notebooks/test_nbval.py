@@ -80,6 +80,7 @@ def nbval(path: Path) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "nbval.plugin"}
     environment |= {"CELLCOUNT_PROGRESS": "0", "CELLCOUNT_PROJECT": str(ROOT)}
+    environment |= {"LOKY_MAX_CPU_COUNT": "1"}  # the other cores have tests of their own
     return subprocess.run(
         [*command, str(path)], capture_output=True, text=True, env=environment, cwd=path.parent
     )
