@@ -28,7 +28,7 @@ DATA ?= simulated
 ROOMS ?= postprocess losses scoring
 
 .DELETE_ON_ERROR:
-.PHONY: help book chapters pdf test test-fast test-lifecycle mutants lint bench speedrun install report numbers release-check model clean
+.PHONY: help book chapters slides pdf test test-fast test-lifecycle mutants lint bench speedrun install report numbers release-check model clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
@@ -43,6 +43,9 @@ chapters: .make/installed ## the chapters, executed where something changed, wit
 pdf: .make/book ## the book as one PDF, printed by Chromium
 	$(STEP) "PDF" -- $(BIN)/python tools/pdf.py
 	@echo "Open book/_build/the-cell-counting-book.pdf"
+
+slides: .make/book ## a slide deck per chapter, one file each that needs no network
+	@echo "Open book/_build/html/slides/01_data.html, or another of that folder"
 
 test: .make/lint .make/tests ## every check (lint, types, tests)
 	$(SUMMARY)

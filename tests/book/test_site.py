@@ -192,6 +192,36 @@ def test_the_page_that_counts_shows_its_example_to_everybody(visit, theme, width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_every_chapter_has_a_deck_that_the_teaching_guide_links(site):
+    decks = sorted(path.stem for path in (site / "slides").glob("*.html"))
+    assert decks == sorted(name.removeprefix("chapters/") for name in CHAPTERS)
+    linked = re.findall(
+        r'href="slides/([^"]+)\.html">([^<]+)<', (site / "teaching.html").read_text()
+    )
+    assert [name for name, _ in linked] == decks
+    for name, title in linked:
+        assert f"<title>{title}</title>" in (site / "slides" / f"{name}.html").read_text()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_deck_is_shown_slide_by_slide(visit, width):
+    page = visit("slides/06_threshold_and_ruler", width=width)
+    page.wait_for_selector(".reveal.ready section.present h1")
+    seen = set()
+    for _ in range(40):
+        seen.add(page.evaluate("Reveal.getSlidePastCount()"))
+        if page.evaluate("Reveal.isLastSlide()"):
+            break
+        page.keyboard.press("Space")
+        for image in page.locator("section.present:not(.stack) img").all():
+            box = image.bounding_box()
+            assert image.get_attribute("alt")
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            assert box["y"] + box["height"] <= 900
+    assert len(seen) == page.evaluate("Reveal.getTotalSlides()") > 15
+
+
 def test_search_finds_a_word_from_disk(visit):
     page = visit("search")
     page.goto(page.url + "?q=watershed")
