@@ -114,7 +114,7 @@ def counted(evidence: Evidence) -> str:
     for name in ("model", "threshold", "protocol", "cell_px_from"):
         if name in good and len(values := good[name].dropna()):
             ways.append(f"`{name}`: {', '.join(sorted({str(value) for value in values}))}")
-    flagged = int(good["check"].fillna("").astype(bool).sum())
+    flagged = int(good["check"].notna().sum())
     return sentence(
         f"{len(good)} pictures with {int(good['count'].sum())} cells",
         f"{len(table) - len(good)} could not be counted, {flagged} have a reason in column `check`",

@@ -16,6 +16,7 @@ from cellcount_lib.reporting.checklist import ASKED, SECTIONS, to_markdown
 from cellcount_lib.reporting.evidence import Evidence, read_columns
 from cellcount_lib.reporting.known import read_run, read_runs
 from cellcount_lib.reporting.leakage import across, same_files, units
+from cellcount_lib.reporting.score_answers import counted
 from cellcount_lib.scoring.stats import interval
 from cellcount_lib.tables.committed import table
 from cellcount_lib.tables.compare import row_counts
@@ -116,6 +117,18 @@ def test_mistakes_are_one_sentence(tmp_path):
     assert done.returncode == 1
     assert "expected the summary of a training" in done.stderr
     assert not (tmp_path / "list.md").exists()
+
+
+@pytest.mark.parametrize(("check", "flagged"), [("", 0), ("no cells found", 1)])
+def test_counts_say_how_many_failed_and_how_many_to_look_at(tmp_path, check, flagged):
+    rows = ("a.png,3,nuclei,,ok", f"b.png,0,nuclei,{check},ok", "c.png,,,,failed")
+    table = tmp_path / "counts.csv"
+    table.write_text("\n".join(["image,count,model,check,status", *rows]))
+    counts = read_columns(table, "count", "status", "check")
+    said = counted(Evidence([read_run(RUNS[0])], counts=counts))
+    assert "2 pictures with 3 cells" in said
+    assert f"1 could not be counted, {flagged} have a reason" in said
+    assert "`model`: nuclei" in said
 
 
 @pytest.fixture
