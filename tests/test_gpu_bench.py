@@ -28,6 +28,7 @@ def test_everything_on_the_cpu(tmp_path, monkeypatch, capsys):
     project, out = make_project(tmp_path / "project", one_row), tmp_path / "out"
     monkeypatch.setenv("CELLCOUNT_PROJECT", str(project))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # small pictures are read here
     write_simulated(tmp_path / "cells", n=8, style="fnc-yellow", seed=0, size=(400, 512))
     small = {"dataset": f"folder:{tmp_path / 'cells'}", "arch": "small-unet"}
     monkeypatch.setitem(PROFILES._entries, "smoke", replace(PROFILES["smoke"], steps=4))
