@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import labelling
+from benchmarks.rows import read
 from cellcount_lib.data.sample import Sample
 from tests.discs import draw, write_dataset
 
@@ -83,3 +84,19 @@ def test_summary_compares_within_seeds():
     assert (random["minutes saved"], random["minutes"]) == ("1.0", "4.0")
     assert (control["F1"], control["lowest"], control["highest"]) == ("0.500", "0.400", "0.600")
     assert control["F1 over foreground"] == "-"
+
+
+def test_what_chapter_11_says_of_the_committed_table():
+    """No strategy is above or below `foreground` in every seed, nor by more than seeds differ."""
+    every = [r for r in read(labelling.OUT) if r["data"] == "simulated"]
+    f1: dict[str, list[float]] = {}
+    for row in sorted(every, key=lambda r: int(r["seed"])):
+        if row["pictures"] == "20":
+            f1.setdefault(row["strategy"], []).append(float(row["f1"]))
+    control = np.array(f1.pop("foreground"))
+    assert len(control) == 3
+    assert len(f1) == 4
+    spread = min(np.ptp(runs) for runs in (control, *f1.values()))
+    for runs in f1.values():
+        assert 0 < (runs > control).sum() < 3
+        assert abs(np.mean(runs - control)) < spread

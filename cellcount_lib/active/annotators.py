@@ -3,6 +3,8 @@
 The person works as the noisy labels of chapter 1 are made (`training.labelling`): outlines waver,
 and every fifth cell is overlooked. But nobody overlooks a cell that is proposed, and what looks
 right is left as it is: labels that are corrected inherit the outlines of the network.
+
+Taught in: 11_laboratory
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,6 +3,8 @@
 Every round trains from the base network, as `cellcount serve` does: what a round gives depends on
 its labels alone, not on how many rounds it took to get there. The cutoff is chosen on a few
 pictures with exact labels, which are the same in all rounds and no part of the cost.
+
+Taught in: 11_laboratory
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,6 +12,8 @@ strategy               takes
 ====================== =========================================================================
 
 ``foreground`` is the honest control: it knows where cells are and nothing else.
+
+Taught in: 11_laboratory
 """
 
 from collections.abc import Callable, Sequence

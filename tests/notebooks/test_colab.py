@@ -73,9 +73,12 @@ def test_the_set_up_cell_installs_and_says_so_and_results_are_found(bare, wheels
     use += "print(committed()); t = table('table1'); print(len(t.results.runs), len(t.published))\n"
     use += "from cellcount_lib.inference.model_file import load_model\n"
     use += "print(load_model().info.protocol)\n"
+    use += "from cellcount_lib.tables.committed import results_folder\n"
+    use += "print((results_folder() / 'labelling.csv').is_file())\n"  # chapter 11 reads it
     done = run(bare, use, tmp_path, wheels)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert str(bare.parents[1]) in lines[0]
     assert "table1" in lines[1]
     assert int(lines[2].split()[0]) >= 18
+    assert lines[4] == "True"

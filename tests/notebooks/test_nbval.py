@@ -27,6 +27,7 @@ FEWER = {
     "02_architectures": {"picture": "torch.rand(1, 3, 64, 64)"},  # the one that is timed
     "03_one_experiment": {"steps": "10", "epochs": "2"},
     "08_transfer": {"steps": "2"},
+    "11_laboratory": {"pool": "12", "rounds": "(4, 2)", "steps": "2"},
 }
 # Behind a profile: as many training pictures as give the width of a cell, and few to judge by.
 FEW_PICTURES = """
@@ -51,6 +52,7 @@ COMPARED = {
     "08_transfer": 9,
     "09_touching_cells": 11,
     "10_results": 16,
+    "11_laboratory": 12,
 }
 
 
