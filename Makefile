@@ -73,7 +73,8 @@ release-check: .make/installed ## what has to be set before a release: address, 
 
 model: .make/installed ## train the models that come with the project again (DATA=folder of pictures; an hour)
 	$(STEP) "The model of neurons" -- $(BIN)/python -m tools.ship_model neurons --data $(DATA)
-	$(STEP) "The model of nuclei" -- $(BIN)/python -m tools.ship_model nuclei --data $(DATA)
+	$(STEP) "The models of nuclei" -- $(BIN)/python -m tools.ship_model nuclei --data $(DATA)
+	$(STEP) "The models of nuclei" -- $(BIN)/python -m tools.ship_model nuclei-flows --data $(DATA)
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) .make book/_build book/_generated book/chapters build *.egg-info

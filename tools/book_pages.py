@@ -181,7 +181,8 @@ def overview(path: Path) -> None:
 def model_cards() -> str:
     """The cards of the shipped models, as parts of a page: headings two steps down."""
     folder = ROOT / "cellcount_lib" / "pretrained"
-    cards = [(folder / f"{name}.md").read_text().strip() for name in ("nuclei", "neurons")]
+    names = ("nuclei-flows", "neurons", "nuclei")
+    cards = [(folder / f"{name}.md").read_text().strip() for name in names]
     return "\n\n".join(cards).replace("\n#", "\n###").replace("# ", "### ", 1)
 
 

@@ -11,7 +11,7 @@
   const OTSU_WIDTH = 38; // px: the cells for which post-processing is made (scoring: CELL_PX)
   const NEAR = 1.1; // times the width that cells were expected to have (prediction/counter.py)
   const LOOKS = 3; // at most so many times a network looks at a picture
-  const NEURONS = "neurons";
+  const [NUCLEI, NEURONS] = ["nuclei-flows", "neurons"];
 
   const networks = new Map(); // by name: { session, info }
   let picture = null, look = null, heatmaps = new Map(); // by network and magnification
@@ -167,7 +167,7 @@
       [heatmaps, widths] = [new Map(), new Map()];
       look = otsuMask(picture);
       look.width = estimatedWidth(look, picture.width, picture.height);
-      return { suits: ofNeurons(picture) ? NEURONS : "nuclei" };
+      return { suits: ofNeurons(picture) ? NEURONS : NUCLEI };
     },
 
     // Find the cells by the network of a name, or by Otsu's threshold if it is null.

@@ -15,7 +15,7 @@ def predict_command(
     model: Annotated[
         str,
         typer.Option(
-            help="auto (what suits a picture), nuclei, neurons, otsu-watershed, or a file."
+            help="auto (what suits a picture), nuclei-flows, neurons, otsu-watershed, ..., a file."
         ),
     ] = "auto",
     channels: Annotated[

@@ -18,7 +18,7 @@ from cellcount_lib.postprocess.otsu import otsu_watershed
 from cellcount_lib.scoring.protocols import CELL_PX
 from cellcount_lib.scoring.protocols import protocol as named
 
-AUTO, NUCLEI, NEURONS, OTSU = "auto", "nuclei", "neurons", "otsu-watershed"
+AUTO, NUCLEI, NEURONS, OTSU = "auto", "nuclei-flows", "neurons", "otsu-watershed"
 WARM = 2.0  # times as much red as blue: a dye of neurons
 YELLOW = (1.0, 0.82, 0.07)  # colour of the neurons' dye, the brightest channel as 1
 GREEN = (0.5, 1.0)  # parts of the red that the green of a yellow picture has

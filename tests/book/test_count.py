@@ -322,7 +322,7 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     drawn = int(re.search(r"drew (\d+)", page.locator(".count").inner_text())[1])
     assert drawn > 10
     assert abs(cells(page) - drawn) <= 0.1 * drawn
-    assert "counted by nuclei" in page.locator(".result ul").inner_text()
+    assert "counted by nuclei-flows" in page.locator(".result ul").inner_text()
     assert f"{cells(page)} cells" in page.locator("canvas").get_attribute("aria-label")
     assert f"Widths of {cells(page)} cells" in page.locator("svg").get_attribute("aria-label")
 

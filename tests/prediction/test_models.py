@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cellcount_lib.inference.info import SHIPPED, names
 from cellcount_lib.inference.model_file import load_model
@@ -21,6 +22,7 @@ from cellcount_lib.prediction.models import (
     open_models,
 )
 from tests.discs import disc_labels, draw, write_dataset
+from tools.ship_model import MASK, with_new_head
 
 YELLOW, BLUE, GREY = (1, 0.82, 0.07), (0.1, 0.2, 1), (1, 1, 1)
 
@@ -32,12 +34,12 @@ def dyed(colour):
 
 
 def test_each_picture_has_the_model_that_suits_it():
-    models = [Model("nuclei 1", None), Model("neurons 2", None)]
+    models = [Model(f"{NUCLEI} 1", None), Model("neurons 2", None)]
     for colour, suits in ((YELLOW, "neurons"), ((1, 0, 0), "neurons")):
         assert choose(models, dyed(colour)).title == suits
     for colour in (BLUE, GREY, (0, 1, 0), (0, 0, 0)):
-        assert choose(models, dyed(colour)).title == "nuclei"
-    assert choose(models[:1], dyed(YELLOW)).title == "nuclei"  # asked for by name
+        assert choose(models, dyed(colour)).title == NUCLEI
+    assert choose(models[:1], dyed(YELLOW)).title == NUCLEI  # asked for by name
     assert {"auto", NEURONS, NUCLEI, OTSU} <= set(known())
 
 
@@ -105,8 +107,8 @@ def test_what_is_said_is_not_estimated(discs):
 
 
 def test_the_shipped_models():
-    assert {NEURONS, NUCLEI} <= set(names())
-    for name in (NEURONS, NUCLEI):
+    assert {NEURONS, NUCLEI, MASK} <= set(names())
+    for name in (NEURONS, NUCLEI, MASK):
         for suffix in (".onnx", ".safetensors"):
             assert (SHIPPED / f"{name}{suffix}").stat().st_size < 8e6
         trained = load_model(name)
@@ -125,6 +127,17 @@ def test_the_shipped_models():
             assert said in card.replace("\n", " "), f"{name}: {said}"
     assert load_model(NUCLEI).info.stretch
     assert not load_model(NEURONS).info.stretch
+
+
+def test_a_network_gets_more_outputs_and_keeps_its_mask():
+    old = load_model(MASK)
+    new = with_new_head(old, 3)
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = old.model(image), new.eval()(image)
+    assert after.shape == (1, 3, 32, 32)
+    assert torch.equal(after[:, :1], before)
+    assert 0 < after[:, 1:].abs().mean() < before.abs().mean()
 
 
 def test_a_dim_picture_of_nuclei_is_counted():
