@@ -2,7 +2,8 @@
 
 The exercises are the cells of a chapter under the heading "Exercises". Tags say what a cell is:
 ``stub`` is where a student writes, ``solution`` is a possible answer, and ``check`` fails until the
-answer is right. All other cells (the task, what is given) go into both copies.
+answer is right; ``answer`` is a possible answer in words. All other cells (the task, its hint, what
+is given) go into both copies.
 """
 
 import copy
@@ -31,12 +32,12 @@ def write_exercises(path: Path, out: Path, *, solutions: bool = False) -> list[P
 
 def student(chapter: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the exercises of a chapter with room for answers, and without solutions."""
-    return _notebook(chapter, name, without="solution", kind="exercises")
+    return _notebook(chapter, name, without={"solution", "answer"}, kind="exercises")
 
 
 def solved(chapter: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the exercises of a chapter with their solutions."""
-    return _notebook(chapter, name, without="stub", kind="solutions")
+    return _notebook(chapter, name, without={"stub"}, kind="solutions")
 
 
 def exercise_cells(chapter: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
@@ -66,7 +67,9 @@ def tags(cell: Mapping[str, Any]) -> list[str]:
     return list(cell.get("metadata", {}).get("tags", ()))
 
 
-def _notebook(chapter: Mapping[str, Any], name: str, *, without: str, kind: str) -> dict[str, Any]:
+def _notebook(
+    chapter: Mapping[str, Any], name: str, *, without: set[str], kind: str
+) -> dict[str, Any]:
     title = "".join(chapter["cells"][0]["source"]).splitlines()[0].lstrip("# ")
     set_up = next(cell for cell in chapter["cells"] if cell["cell_type"] == "code")
     opening = {
@@ -76,7 +79,7 @@ def _notebook(chapter: Mapping[str, Any], name: str, *, without: str, kind: str)
         "source": f"# {title}: {kind}\n\nTo the chapter `{name}` of the cell-counting book. "
         "Every exercise ends with a cell that fails until the answer is right.",
     }
-    kept = [cell for cell in exercise_cells(chapter, name)[1:] if without not in tags(cell)]
+    kept = [cell for cell in exercise_cells(chapter, name)[1:] if without.isdisjoint(tags(cell))]
     cells = [opening, *(_clean(cell) for cell in (set_up, *kept))]
     return {**{k: v for k, v in chapter.items() if k != "cells"}, "cells": cells}
 

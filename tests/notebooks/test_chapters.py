@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cellcount_lib.runs.status import states
 from cellcount_lib.scoring.matching import splits_and_merges
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import PROTOCOLS
-from cellcount_lib.teaching.exercises import exercise_cells
+from cellcount_lib.teaching.exercises import exercise_cells, solved, student
 from cellcount_lib.training.recipes import RECIPES
 from cellcount_lib.training.spec import Training
 from tests.discs import write_dataset
@@ -97,6 +98,23 @@ def test_a_chapter_has_what_a_chapter_needs(path):
         )
         <= 5
     )
+
+
+@pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
+def test_exercises_have_hints_rows_to_mark_them_and_a_question_to_discuss(path):
+    chapter = json.loads(path.read_text())
+    words = [source(c) for c in exercise_cells(chapter, path.stem) if c["cell_type"] == "markdown"]
+    tasks = [text for text in words if re.match(r"### \d\. ", text)]
+    assert [text.count("<summary>Hint</summary>") for text in tasks] == [1] * len(tasks)
+    marked = (ROOT / "book" / "marking.md").read_text()
+    rows = re.findall(r"^\| (\d\. [^|]+) \|", marked.partition(f"chapters/{path.name})")[2], re.M)
+    assert rows[: len(tasks)] == [text.splitlines()[0].removeprefix("### ") for text in tasks]
+    assert words[-2].startswith("### To discuss\n")
+    assert words[-1].startswith("<details><summary>A possible answer</summary>")
+    handed_out = [source(c) for c in student(chapter, path.stem)["cells"]]
+    assert words[-2] in handed_out
+    assert words[-1] not in handed_out
+    assert words[-1] in [source(c) for c in solved(chapter, path.stem)["cells"]]
 
 
 EXERCISES = """
