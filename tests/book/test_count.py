@@ -18,7 +18,6 @@ from cellcount_lib.data.simulate import simulate
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.formulations import Distance, Flow, ThreeClasses
-from cellcount_lib.inference.info import names
 from cellcount_lib.inference.network import predict
 from cellcount_lib.live import assets
 from cellcount_lib.postprocess.postprocess import POSTPROCESS
@@ -126,10 +125,10 @@ WIDTHS = (None, None, 20, 60)
 
 def test_the_page_finds_the_cells_that_python_finds(page):
     tp = n = 0
-    opened = {name: open_models(name) for name in ("auto", OTSU, *names())}
+    opened = {name: open_models(name) for name in ("auto", OTSU, *assets.MODELS)}
     for i in range(20):
         sample = simulate(40 + i, style=STYLES[i % 5], size=(300, 400))
-        asked = ["auto", OTSU, *names()][i // 5 % (2 + len(names()))]
+        asked = ["auto", OTSU, *assets.MODELS][i // 5 % (2 + len(assets.MODELS))]
         said = WIDTHS[i % 4]
         models = opened[asked]
         model, prediction, width, _ = counted(sample.image, models, cell_px=said)
@@ -157,7 +156,7 @@ def test_the_page_finds_the_cells_that_python_finds(page):
 
 def test_a_model_that_sees_mirror_images_does_so_on_the_page(page):
     image = simulate(1, style="nuclei-medium", size=(260, 330)).image
-    name = names()[0]
+    name = assets.MODELS[1]
     network = load_onnx(name)
     plain, want = (
         predict(dataclasses.replace(network, mirrored=mirrored), image, cell_px=30).labels
@@ -329,9 +328,9 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     page.locator("select").select_option(OTSU)
     settled(page)
     assert page.locator("input[type=range]").is_disabled()  # Otsu's threshold has no cutoff
-    page.locator("select").select_option(names()[0])
+    page.locator("select").select_option(assets.MODELS[0])
     settled(page)
-    assert f"counted by {names()[0]}" in page.locator(".result ul").inner_text()
+    assert f"counted by {assets.MODELS[0]}" in page.locator(".result ul").inner_text()
     page.locator("input[type=range]").focus()
     page.keyboard.press("End")
     assert page.locator("output").inner_text() == "0.95"
@@ -407,10 +406,10 @@ def test_what_the_page_cannot_do_is_an_error_of_the_build():
         assets.rules(POSTPROCESS["morelli2021"])
 
 
-def test_every_shipped_model_is_on_the_page(folder):
+def test_the_models_that_auto_chooses_from_are_on_the_page(folder):
     text = (folder / "count" / "count.js").read_text()
     about = json.loads(re.match(r"globalThis.cellcount = \{ ABOUT: (.*) \};\n", text)[1])
-    assert list(about["models"]) == names()
-    assert {f"model-{name}.js" for name in names()} <= {
+    assert list(about["models"]) == list(assets.MODELS)
+    assert {f"model-{name}.js" for name in assets.MODELS} <= {
         p.name for p in (folder / "count").iterdir()
     }

@@ -315,6 +315,8 @@ def test_every_link_leads_somewhere(site):
     for path in set(site.rglob("*.html")) - set((site / "_static").rglob("*.html")):
         text = path.read_text()
         for target in re.findall(r'(?:href|src)="([^"#:?]+)(?:[#?][^"]*)?"', text):
+            if target.startswith("${"):  # filled in by a script of the decks
+                continue
             assert (path.parent / target).exists(), f"{path.name} leads to {target}: nothing there"
             looked += 1
     assert looked > 1000

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from cellcount_lib.data.images import write_png
 from cellcount_lib.data.simulate import simulate
@@ -36,6 +37,7 @@ def folder(tmp_path_factory):
     table.to_csv(place / "truth.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
+        get_reusable_executor().shutdown()  # its processes are where they began
         for language, block in BLOCKS:
             if language == "python":
                 by_hand(place / "my-labelled-pictures")
@@ -44,6 +46,7 @@ def folder(tmp_path_factory):
             assert language == "sh", f"a block of {language} is not followed"
             for line in block.replace("\\\n", "").splitlines():
                 follow(shlex.split(line))
+        get_reusable_executor().shutdown()
     return place
 
 
