@@ -180,8 +180,10 @@ def overview(path: Path) -> None:
 
 def model_cards() -> str:
     """The cards of the shipped models, as parts of a page: headings two steps down."""
-    folder = ROOT / "cellcount_lib" / "pretrained"
-    names = ("nuclei-flows", "neurons", "nuclei")
+    from cellcount_lib.prediction.models import CHOSEN_FROM
+    from tools.ship_model import MASK
+
+    folder, names = ROOT / "cellcount_lib" / "pretrained", (*CHOSEN_FROM, MASK)
     cards = [(folder / f"{name}.md").read_text().strip() for name in names]
     return "\n\n".join(cards).replace("\n#", "\n###").replace("# ", "### ", 1)
 

@@ -27,11 +27,10 @@ from cellcount_lib.inference.info import shipped
 from cellcount_lib.postprocess.cleaning import Sized
 from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
 from cellcount_lib.prediction.checks import AS_EXPECTED, SATURATED, SURE
-from cellcount_lib.prediction.models import NEURONS, NUCLEI
+from cellcount_lib.prediction.models import CHOSEN_FROM
 
 HERE = Path(__file__).parent
 VENDOR = HERE / "vendor"
-MODELS = (NEURONS, NUCLEI)  # those that `--model auto` chooses from
 WAYS = ("Way", "Necks", "Peaks", "Cores", "Follow")  # known to postprocess.js
 PICTURES: dict[str, dict[str, Any]] = {
     "neurons": {"index": 250, "style": "fnc-yellow", "size": (600, 800)},
@@ -43,7 +42,7 @@ def write_page(folder: Path) -> None:
     """Write everything that the page loads to a folder, each file whole or not at all."""
     pictures = {name: _picture(name) for name in PICTURES}
     about = {
-        "models": {name: network(name) for name in MODELS},
+        "models": {name: network(name) for name in CHOSEN_FROM},
         "rules": rules(POSTPROCESS["recommended"]),
         "pictures": {name: about for name, (about, _) in pictures.items()},
         "sure": SURE,
@@ -79,7 +78,7 @@ def write_page(folder: Path) -> None:
         ),
         "LICENSES.txt": (VENDOR / "LICENSES.txt").read_text(),
     }
-    for name in MODELS:
+    for name in CHOSEN_FROM:
         files[f"model-{name}.js"] = _kept(f"model-{name}", onnx=shipped(name, ".onnx").read_bytes())
     for name, (_, png) in pictures.items():
         content = json.dumps({"png": base64.b64encode(png).decode()})

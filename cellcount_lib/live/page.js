@@ -131,10 +131,10 @@
   }
 
   // Why the count should be looked at (prediction/checks.py: reasons).
-  function reasons(picture, objects, cellPx) {
+  function reasons(picture, objects, cellPx, cutoff) {
     const found = [], sure = objects.reduce((sum, o) => sum + o.confidence, 0) / objects.length;
     if (!objects.length) found.push("no cells");
-    else if (objects[0].confidence !== null && sure < ABOUT.sure) found.push(`confidence ${sure.toFixed(2)}`);
+    else if (objects[0].confidence !== null && sure < cutoff + ABOUT.sure * (1 - cutoff)) found.push(`confidence ${sure.toFixed(2)}`);
     if (objects.length && cellPx !== null) {
       const width = widthOf({ area_px: middle(objects.map((o) => o.area_px).sort((a, b) => a - b)) });
       const [least, most] = ABOUT.as_expected;
@@ -266,9 +266,9 @@
     async function find() {
       const of = picture, name = chosen(), info = ABOUT.models[name], { ask, open } = await engine;
       if (info) await open(name);
-      const said = estimate.checked || !(size.valueAsNumber >= 3) ? null : size.valueAsNumber;
+      const cut = Number(cutoff.value), said = estimate.checked || !(size.valueAsNumber >= 3) ? null : size.valueAsNumber;
       const tell = (share) => say(`The network looks at the picture: ${Math.round(100 * share)}%`);
-      const answer = await ask("count", { name: info ? name : null, rules: (info ?? ABOUT).rules, said, cutoff: Number(cutoff.value) }, tell);
+      const answer = await ask("count", { name: info ? name : null, rules: (info ?? ABOUT).rules, said, cutoff: cut }, tell);
       if (of !== picture) return;
       if (estimate.checked && answer.cellPx !== null) size.value = Math.round(answer.cellPx);
       shown = { ...of, ...answer };
@@ -277,7 +277,7 @@
       count.replaceChildren(make("strong", {}, n), n === 1 ? " cell" : " cells", of.drawn === null ? "" : ` (the simulator drew ${of.drawn})`);
       const lines = [`${of.name}: ${of.width} x ${of.height} pixels`, `counted by ${names[name]}`, `width of a cell: ${cellPx === null ? "" : `${cellPx.toFixed(0)} px, `}${from}`];
       if (of.pages > 1) lines.push(`page 1 of ${of.pages}; the others are not counted`);
-      const look = reasons(of, objects, cellPx);
+      const look = reasons(of, objects, cellPx, cut);
       if (look.length) lines.push(`look at this one: ${look.join("; ")}`);
       told.replaceChildren(...lines.map((line) => make("li", {}, line)));
       sizes.replaceChildren(...(n ? [histogram(objects)] : []));

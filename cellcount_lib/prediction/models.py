@@ -19,6 +19,7 @@ from cellcount_lib.scoring.protocols import CELL_PX
 from cellcount_lib.scoring.protocols import protocol as named
 
 AUTO, NUCLEI, NEURONS, OTSU = "auto", "nuclei-flows", "neurons", "otsu-watershed"
+CHOSEN_FROM = (NUCLEI, NEURONS)  # by "auto"
 WARM = 2.0  # times as much red as blue: a dye of neurons
 YELLOW = (1.0, 0.82, 0.07)  # colour of the neurons' dye, the brightest channel as 1
 GREEN = (0.5, 1.0)  # parts of the red that the green of a yellow picture has
@@ -56,7 +57,7 @@ def open_models(
     """
     if name == OTSU:
         return [Model(OTSU, otsu)]
-    opened = (NUCLEI, NEURONS) if name == AUTO else (name,)
+    opened = CHOSEN_FROM if name == AUTO else (name,)
     return [_open(one, device=device, precision=precision, at_once=at_once) for one in opened]
 
 

@@ -276,7 +276,9 @@ def _count(
             "threshold": prediction.threshold,
             "protocol": prediction.protocol,
             "model": model.name,
-            "check": "; ".join(reasons(plane, measured.summary, cell_px=width)),
+            "check": "; ".join(
+                reasons(plane, measured.summary, cell_px=width, cutoff=prediction.threshold)
+            ),
             "status": "ok",
         }
         planes.append({"key": key, "row": row, "objects": measured.objects})

@@ -22,7 +22,7 @@ from cellcount_lib.inference.network import predict
 from cellcount_lib.live import assets
 from cellcount_lib.postprocess.postprocess import POSTPROCESS
 from cellcount_lib.prediction.counter import counted
-from cellcount_lib.prediction.models import OTSU, open_models
+from cellcount_lib.prediction.models import CHOSEN_FROM, NEURONS, NUCLEI, OTSU, open_models
 from cellcount_lib.prediction.reading import read_pictures
 from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.protocols import protocol
@@ -125,10 +125,10 @@ WIDTHS = (None, None, 20, 60)
 
 def test_the_page_finds_the_cells_that_python_finds(page):
     tp = n = 0
-    opened = {name: open_models(name) for name in ("auto", OTSU, *assets.MODELS)}
+    opened = {name: open_models(name) for name in ("auto", OTSU, *CHOSEN_FROM)}
     for i in range(20):
         sample = simulate(40 + i, style=STYLES[i % 5], size=(300, 400))
-        asked = ["auto", OTSU, *assets.MODELS][i // 5 % (2 + len(assets.MODELS))]
+        asked = ["auto", OTSU, *CHOSEN_FROM][i // 5 % (2 + len(CHOSEN_FROM))]
         said = WIDTHS[i % 4]
         models = opened[asked]
         model, prediction, width, _ = counted(sample.image, models, cell_px=said)
@@ -156,7 +156,7 @@ def test_the_page_finds_the_cells_that_python_finds(page):
 
 def test_a_model_that_sees_mirror_images_does_so_on_the_page(page):
     image = simulate(1, style="nuclei-medium", size=(260, 330)).image
-    name = assets.MODELS[1]
+    name = NUCLEI
     network = load_onnx(name)
     plain, want = (
         predict(dataclasses.replace(network, mirrored=mirrored), image, cell_px=30).labels
@@ -328,9 +328,9 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     page.locator("select").select_option(OTSU)
     settled(page)
     assert page.locator("input[type=range]").is_disabled()  # Otsu's threshold has no cutoff
-    page.locator("select").select_option(assets.MODELS[0])
+    page.locator("select").select_option(NEURONS)
     settled(page)
-    assert f"counted by {assets.MODELS[0]}" in page.locator(".result ul").inner_text()
+    assert f"counted by {NEURONS}" in page.locator(".result ul").inner_text()
     page.locator("input[type=range]").focus()
     page.keyboard.press("End")
     assert page.locator("output").inner_text() == "0.95"
@@ -409,7 +409,7 @@ def test_what_the_page_cannot_do_is_an_error_of_the_build():
 def test_the_models_that_auto_chooses_from_are_on_the_page(folder):
     text = (folder / "count" / "count.js").read_text()
     about = json.loads(re.match(r"globalThis.cellcount = \{ ABOUT: (.*) \};\n", text)[1])
-    assert list(about["models"]) == list(assets.MODELS)
-    assert {f"model-{name}.js" for name in assets.MODELS} <= {
+    assert list(about["models"]) == list(CHOSEN_FROM)
+    assert {f"model-{name}.js" for name in CHOSEN_FROM} <= {
         p.name for p in (folder / "count").iterdir()
     }

@@ -31,14 +31,24 @@ RAMP = plane(np.arange(200 * 20).reshape(200, 20) // 20)
     ],
 )
 def test_counts(summary, cell_px, said):
-    assert reasons(RAMP, summary, cell_px=cell_px) == said
+    cutoff = 0.7 if "confidence" in summary else None
+    assert reasons(RAMP, summary, cell_px=cell_px, cutoff=cutoff) == said
+
+
+@pytest.mark.parametrize(("cutoff", "limit"), [(0.1, 0.7), (0.4, 0.8), (0.7, 0.9), (0.85, 0.95)])
+def test_a_network_with_a_low_cutoff_may_be_less_sure(cutoff, limit):
+    for confidence, said in ((limit + 0.001, []), (limit - 0.001, [f"confidence {limit:.2f}"])):
+        summary = GOOD | {"confidence": confidence}
+        assert reasons(RAMP, summary, cell_px=20, cutoff=cutoff) == said
 
 
 def test_pictures():
     flat = plane(np.full((30, 30), 90))
-    assert reasons(flat, GOOD, cell_px=20) == ["flat picture"]
+    assert reasons(flat, GOOD, cell_px=20, cutoff=0.7) == ["flat picture"]
     bright = np.arange(200 * 20).reshape(200, 20) // 20
     bright[:2] = 199  # 40 of 4000 more than the 20 there are
-    assert reasons(plane(bright), GOOD, cell_px=20) == ["saturated picture"]
+    assert reasons(plane(bright), GOOD, cell_px=20, cutoff=0.7) == ["saturated picture"]
     deep = Plane(0, RAMP.image, bright[..., None].astype(np.uint16) * 300, "percentiles")
-    assert reasons(deep, GOOD, cell_px=20) == ["saturated picture"]  # by the values of the file
+    assert reasons(deep, GOOD, cell_px=20, cutoff=0.7) == [
+        "saturated picture"
+    ]  # by the values of the file
