@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -222,6 +224,20 @@ def checklist() -> str:
     return to_markdown(Evidence(read_runs(runs))).partition("\n")[2].strip()
 
 
+def wrap_up(source: Path = ROOT / "book" / "wrap_up.yml") -> tuple[str, str]:
+    """The wrap-up quiz as HTML, and a table of the chapters that its questions need."""
+    from cellcount_lib.teaching.widgets import Question, quiz
+
+    asked = yaml.safe_load(source.read_text())
+    made = quiz(*(Question(q["ask"], q["right"], q["wrong"]) for q in asked))
+    names = {int(path.name[:2]): path.name for path in (ROOT / "chapters").glob("[01]*.ipynb")}
+    rows = [
+        (number, ", ".join(f"[{n}](chapters/{names[n]})" for n in question["chapters"]))
+        for number, question in enumerate(asked, start=1)
+    ]
+    return made._repr_html_(), markdown(("question", "chapters"), rows)
+
+
 OVERVIEW_INDEX = 250  # a picture with many cells, look-alikes and clumps
 
 
@@ -255,6 +271,8 @@ def main(book: Path = ROOT / "book") -> None:
     )
     for part in parts:
         (generated / f"{part.__name__}.md").write_text(part() + "\n")
+    for kind, text in zip(("html", "md"), wrap_up(), strict=True):
+        (generated / f"wrap_up.{kind}").write_text(text + "\n")
     about = json.dumps(of_tables(ROOT / "results"), indent=1, ensure_ascii=False)
     (generated / "croissant.json").write_text(about + "\n")
     for name, text in findings.pages().items():

@@ -2,6 +2,7 @@
 
 const SHOWN = 6; // columns of a table before the rest is folded away
 const LONG = 10; // rows of a table before one may filter them
+const PLANS = ["time", "minutes"]; // a table that begins with this is a timetable, and in order
 
 // The number that a cell begins with: "0.69 ± 0.02" is 0.69, "-19.1" is -19.1, "missing" is none.
 function numberOf(text) {
@@ -28,6 +29,7 @@ function makeSortable(table) {
   const body = table.tBodies[0];
   const spans = [...table.querySelectorAll("td, th")].some((c) => c.colSpan > 1 || c.rowSpan > 1);
   if (!head || !body || body.rows.length < 3 || spans) return;
+  if (PLANS.includes(head.cells[0].innerText.trim())) return;
   [...head.cells].forEach((cell, column) => {
     const button = document.createElement("button");
     button.type = "button";

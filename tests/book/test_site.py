@@ -203,6 +203,52 @@ def test_every_chapter_has_a_deck_that_the_teaching_guide_links(site):
         assert f"<title>{title}</title>" in (site / "slides" / f"{name}.html").read_text()
 
 
+def test_the_wrap_up_quiz_replies_and_names_the_chapters_of_every_question(visit):
+    page = visit("wrap_up")
+    questions = page.locator(".cellcount-quiz fieldset")
+    assert questions.count() == page.locator("article table tbody tr").count() == 12
+    for place in range(12):
+        question = questions.nth(place)
+        said = question.locator(".reply:visible")
+        assert said.count() == 0
+        for answer in question.locator("input").all():
+            answer.check()
+            right = said.get_attribute("data-right") == "true"
+            assert said.inner_text().startswith("Right." if right else "Not quite.")
+        chapters = page.locator("article table tbody tr").nth(place).locator("a")
+        assert 2 <= chapters.count() <= 3
+
+
+def test_every_session_of_the_teaching_guide_has_a_plan_of_two_hours():
+    text = (ROOT / "book" / "sessions.md").read_text()
+    plans = text.split("\n## Session ")[1:]
+    guide = (ROOT / "book" / "teaching.md").read_text().partition("| session |")[2]
+    wanted = re.findall(r"^\| (\d+) \|", guide, re.MULTILINE)
+    assert [plan.partition(":")[0] for plan in plans] == wanted
+    for plan in plans:
+        assert sum(map(int, re.findall(r"^\| (\d+) \|", plan, re.MULTILINE))) == 120, plan[:40]
+        for part in ("**Prepare.**", "**What goes wrong.**", "**Skip**"):
+            assert plan.count(part) == 1, plan[:40]
+
+
+@pytest.mark.parametrize("name", ["wrap_up", "chapters/05_losses"])
+def test_an_answer_of_a_quiz_stands_beside_its_button_on_a_phone(visit, name):
+    page = visit(name, width=390)
+    answers = page.locator(".cellcount-quiz fieldset > div")
+    assert answers.count() >= 9
+    for place in range(answers.count()):
+        button = answers.nth(place).locator("input").bounding_box()
+        label = answers.nth(place).locator("label").bounding_box()
+        assert label["x"] > button["x"]
+        assert label["y"] < button["y"] + button["height"]
+
+
+def test_a_timetable_keeps_its_order(visit):
+    page = visit("sessions")
+    assert page.locator("article table").count() == 10
+    assert page.locator(".cellcount-sort").count() == 0
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_deck_is_shown_slide_by_slide(visit, width):
     page = visit("slides/06_threshold_and_ruler", width=width)
