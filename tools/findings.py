@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from cellcount_lib.errors import DataError
+from cellcount_lib.scoring.letters import ALPHA
 from cellcount_lib.tables.findings import (
     AGAINST,
     OPEN,
@@ -155,6 +156,8 @@ def _decided_by(e: Evidence) -> str:
         return ""
     if e.difference is None:
         return ": too few trainings"
+    if e.difference.p <= ALPHA:
+        return ": shown alone, not among so many claims"
     if e.trainings is None:
         return ": more pictures are needed"
     return f": {e.trainings} trainings would decide"

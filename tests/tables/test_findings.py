@@ -172,6 +172,16 @@ def test_pages_say_how_many_trainings_would_decide():
     assert (trainings, published) == ("3 and 3, `laptop`; 8 simulated", "–")
 
 
+def test_what_is_shown_alone_and_not_among_all_claims_says_so():
+    a, b = [less(GOOD, n) for n in (0, 1, 2)], [less(GOOD, n) for n in (2, 3, 5)]
+    one = found(Made(results(a=a, b=b)))
+    assert 0.001 < one.difference.p < 0.05
+    many = [Claim("made", "f1", "a", "b")] * 60
+    among = evidence(many, [Made(results(a=a, b=b))])[0]
+    assert (one.strength, among.strength) == ("shown", "open")
+    assert list(pages._row(among))[3] == "open: shown alone, not among so many claims"
+
+
 def test_committed_tables_are_found_longest_first():
     profiles = [table.profile for table in tabled(ROOT / "results")]
     assert profiles == sorted(profiles, key=("study", "laptop").index)
