@@ -183,6 +183,17 @@
       const { found, heat } = await cells(network, rules, cellPx, cutoff, tell);
       return { labels: found.labels, objects: measured(found, heat), cellPx, from };
     },
+
+    // How many cells a network finds at each of some cutoffs.
+    async sweep({ name, rules, said, cutoffs }, tell) {
+      const network = networks.get(name), counts = [];
+      const { cellPx } = said === null ? await settled(network, rules, tell) : { cellPx: said };
+      for (const cutoff of cutoffs) {
+        const { found } = await cells(network, rules, cellPx, cutoff, () => {});
+        tell(counts.push(found.count) / cutoffs.length);
+      }
+      return { counts };
+    },
   };
 
   globalThis.onmessage = async ({ data: { id, ask, ...about } }) => {

@@ -33,7 +33,7 @@
   const unpacked = (base64) => inflate(bytesOf(base64), "gzip");
 
   function make(tag, attributes = {}, ...children) {
-    const svg = ["svg", "rect", "text", "line"].includes(tag);
+    const svg = ["svg", "rect", "text", "line", "polyline"].includes(tag);
     const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
       if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
@@ -130,6 +130,21 @@
     return make("figure", {}, svg, make("figcaption", {}, `${said}.`));
   }
 
+  // How many cells there are at each cutoff; a line marks the chosen one.
+  const CUTOFFS = Array.from({ length: 19 }, (_, n) => (n + 1) / 20);
+  function curve(counts, cutoff, n) {
+    const [W, H, head, foot] = [320, 120, 20, 22], most = Math.max(1, ...counts), across = (c) => (c * W).toFixed(1);
+    const points = CUTOFFS.map((c, i) => `${across(c)},${(H - (H * counts[i]) / most).toFixed(1)}`).join(" ");
+    const said = `Cells found at cutoffs from ${CUTOFFS[0]} to ${CUTOFFS.at(-1)}: ${counts[0]} at the lowest, ${counts.at(-1)} at the highest, ` +
+      `${Math.max(...counts)} at most; ${n} at ${cutoff.toFixed(2)}`;
+    const svg = make("svg", { viewBox: `0 ${-head} ${W} ${head + H + foot}`, role: "img", "aria-label": said, class: "histogram" },
+      make("polyline", { points }), make("line", { x1: 0, x2: W, y1: H, y2: H }),
+      make("line", { x1: across(cutoff), x2: across(cutoff), y1: 0, y2: H, class: "chosen" }),
+      make("text", { x: 0, y: H + 16 }, "cutoff 0"), make("text", { x: W, y: H + 16, "text-anchor": "end" }, "1"),
+      make("text", { x: 0, y: -6 }, `${most} cells`));
+    return make("figure", {}, svg, make("figcaption", {}, `${said}.`));
+  }
+
   // Why the count should be looked at (prediction/checks.py: reasons).
   function reasons(picture, objects, cellPx, cutoff) {
     const found = [], sure = objects.reduce((sum, o) => sum + o.confidence, 0) / objects.length;
@@ -189,14 +204,16 @@
       make("label", {}, "Cutoff ", cutoff, " ", cutoffSaid));
 
     const count = make("p", { class: "count" }), told = make("ul"), canvas = make("canvas", { role: "img" }), sizes = make("div");
+    const sweep = make("button", { type: "button", onclick: () => (swept = []) && update() }, "Show the count at every cutoff");
     const result = make("div", { class: "result", hidden: true }, controls, count, told,
       make("label", {}, outlined, " show outlines and numbers"), make("div", { class: "picture" }, canvas), sizes,
-      make("div", { class: "buttons" },
+      make("div", { class: "buttons" }, sweep,
         make("button", { type: "button", onclick: () => save(`${shown.stem}-objects.csv`, new Blob([csv(shown.objects)], { type: "text/csv" })) }, "Save the cells (CSV)"),
         make("button", { type: "button", onclick: () => canvas.toBlob((blob) => save(`${shown.stem}-overlay.png`, blob)) }, "Save the overlay (PNG)")));
     root.replaceChildren(drop, status, result);
 
     let picture = null, shown = null, busy = false, again = false;
+    let swept = null, sweptOf = null; // counts at CUTOFFS, once asked for, and of what
     const say = (text) => (status.textContent = text);
     const working = (yes) => root.setAttribute("aria-busy", yes);
     const failed = (error) => (say(`It did not work: ${error.message}`), root.classList.add("failed"), working(false));
@@ -280,8 +297,19 @@
       const look = reasons(of, objects, cellPx, cut);
       if (look.length) lines.push(`look at this one: ${look.join("; ")}`);
       told.replaceChildren(...lines.map((line) => make("li", {}, line)));
-      sizes.replaceChildren(...(n ? [histogram(objects)] : []));
+      const figures = n ? [histogram(objects)] : [];
+      sweep.hidden = !info;
       draw();
+      if (info && swept) {
+        if (sweptOf?.of !== of || sweptOf.name !== name || sweptOf.said !== said) {
+          const counting = (share) => say(`Counting at every cutoff: ${Math.round(100 * share)}%`);
+          swept = (await ask("sweep", { name, rules: info.rules, said, cutoffs: CUTOFFS }, counting)).counts;
+          if (of !== picture) return;
+          sweptOf = { of, name, said };
+        }
+        figures.push(curve(swept, cut, n));
+      }
+      sizes.replaceChildren(...figures);
       say(of.began ? `${n} cells, after ${seconds.toFixed(1)} s.` : `${n} cells.`);
       of.began = 0;
     }

@@ -154,6 +154,39 @@ def test_the_page_finds_the_cells_that_python_finds(page):
     assert 2 * tp / n >= 0.99
 
 
+SWEEP = """async ([png, name, said, cutoffs]) => {
+  const { readPicture, startEngine, bytesOf, ABOUT } = globalThis.cellcount;
+  const engine = await (globalThis.engine ??= startEngine());
+  await engine.ask("look", { given: await readPicture(new File([bytesOf(png)], "a.png")) });
+  await engine.open(name);
+  const about = { name, rules: ABOUT.models[name].rules, said, cutoffs };
+  return (await engine.ask("sweep", about)).counts;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        (NUCLEI, {"index": 45, "style": "nuclei-uneven", "size": (300, 400)}),
+        (NEURONS, {"index": 250, "style": "fnc-yellow", "size": (600, 800)}),
+    ],
+)
+def test_the_count_at_every_cutoff_is_that_of_python(page, name, drawn):
+    image = simulate(**drawn).image
+    cutoffs = [0.05, 0.3, 0.6, 0.95]
+    (model,) = open_models(name)
+    # the width is found at the network's own cutoff, and stays
+    width = counted(image, [model]).cell_px
+    here = [
+        np.unique(counted(image, [model], cell_px=width, threshold=c).prediction.labels).size - 1
+        for c in cutoffs
+    ]
+    assert here[1] > here[-1]
+    said = None if name == NUCLEI else width
+    found = ask(page, SWEEP, [base64_of(png(image)), name, said, cutoffs])
+    assert found == pytest.approx(here, rel=0.02, abs=1)  # a few pixels are as good as on a cutoff
+
+
 def test_a_model_that_sees_mirror_images_does_so_on_the_page(page):
     image = simulate(1, style="nuclei-medium", size=(260, 330)).image
     name = NUCLEI
@@ -340,6 +373,18 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     assert page.locator("output").inner_text() == "0.05"
     settled(page)
     assert page.locator("canvas").evaluate("c => c.toDataURL()") != few
+
+    assert page.locator("figure").count() == 1
+    page.get_by_role("button", name="Show the count at every cutoff").click()
+    settled(page)
+    said = page.locator("figure", has_text="Cells found at cutoffs").inner_text()
+    assert f"{cells(page)} at the lowest" in said
+    assert f"{cells(page)} at 0.05" in said
+    page.locator("input[type=range]").press("End")
+    settled(page)
+    moved = page.locator("figure", has_text="Cells found at cutoffs").inner_text()
+    assert moved.split(";")[0] == said.split(";")[0]
+    assert f"{cells(page)} at the highest" in moved
 
     page.get_by_label("estimate the size").uncheck()
     page.get_by_label("Width of a cell").fill("90")

@@ -172,18 +172,25 @@ def test_a_slider_moves_by_keyboard_and_says_where_it_is(visit, name):
 def test_solutions_are_folded_away_and_open(visit, name):
     page = visit(name)
     folded = page.locator("details", has_text="Show the solution")
-    assert folded.count() == 3
+    tags = (ROOT / f"{name}.ipynb").read_text().count('"solution"')
+    assert folded.count() == tags >= 3
     inside = folded.first.locator(".highlight")
     assert not inside.first.is_visible()
     folded.first.locator("summary").click()
     assert inside.first.is_visible()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
-def test_the_page_that_counts_shows_its_example_to_everybody(visit, theme, width):
+CHAPTER_6 = "chapters/06_threshold_and_ruler"
+
+
+@pytest.mark.parametrize(
+    ("name", "theme", "width"),
+    [("count", "light", 1280), ("count", "dark", 390), (CHAPTER_6, "dark", 390)],
+)
+def test_the_page_that_counts_shows_its_example_to_everybody(visit, name, theme, width):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = visit("count", width=width, color_scheme=theme)
+    page = visit(name, width=width, color_scheme=theme)
     page.get_by_role("button", name="Example: nuclei").click()
     page.wait_for_selector(".cellcount-count .count strong", timeout=120_000)
     assert "the simulator drew" in page.locator(".cellcount-count .count").inner_text()
