@@ -1,7 +1,7 @@
-"""What the page that counts loads: scripts only, since a page from a disk may load nothing else.
+"""What the live pages load: scripts only, since a page from a disk may load nothing else.
 
-`write_page` fills a folder. Beside ``count.js``, which an HTML page with an element of the class
-``cellcount-count`` includes, lie the runtime, a script per network and per example picture, and the
+`write_page` fills a folder. An HTML page with an element of the class ``cellcount-count`` includes
+``count.js``. Beside it lie the runtime, a script per network and per example picture, and the
 reader of TIFF, each loaded when it is needed. Bytes stand in them as base64 of gzip.
 """
 
@@ -31,6 +31,7 @@ from cellcount_lib.prediction.models import CHOSEN_FROM
 
 HERE = Path(__file__).parent
 VENDOR = HERE / "vendor"
+SHARED = ("postprocess.js", "picture.js", "read.js", "shared.js")
 WAYS = ("Way", "Necks", "Peaks", "Cores", "Follow")  # known to postprocess.js
 PICTURES: dict[str, dict[str, Any]] = {
     "neurons": {"index": 250, "style": "fnc-yellow", "size": (600, 800)},
@@ -39,24 +40,20 @@ PICTURES: dict[str, dict[str, Any]] = {
 
 
 def write_page(folder: Path) -> None:
-    """Write everything that the page loads to a folder, each file whole or not at all."""
+    """Write everything that the pages load to a folder, each file whole or not at all."""
     pictures = {name: _picture(name) for name in PICTURES}
-    about = {
+    titles = {name: about for name, (about, _) in pictures.items()}
+    counting = {
         "models": {name: network(name) for name in CHOSEN_FROM},
         "rules": rules(POSTPROCESS["recommended"]),
-        "pictures": {name: about for name, (about, _) in pictures.items()},
+        "pictures": titles,
         "sure": SURE,
         "saturated": SATURATED,
         "as_expected": AS_EXPECTED,
     }
     files = {
         "count.css": _own("count.css"),
-        "count.js": "\n".join(
-            (
-                f"globalThis.cellcount = {{ ABOUT: {json.dumps(about)} }};",
-                *map(_own, ("postprocess.js", "picture.js", "read.js", "page.js")),
-            )
-        ),
+        "count.js": _script(counting, "page.js"),
         "runtime.js": _kept(
             "runtime",
             worker="\n".join(
@@ -140,6 +137,12 @@ def vendored(file: str) -> bytes:
     if (found := hashlib.sha256(content).hexdigest()) != expected:
         raise DataError(f"{VENDOR / file}: expected SHA-256 {expected}, found {found}")
     return content
+
+
+def _script(about: dict[str, Any], file: str) -> str:
+    """Return what a page includes: what it must know, what pages share, and its own file."""
+    known = f"globalThis.cellcount = {{ ABOUT: {json.dumps(about)} }};"
+    return "\n".join((known, *map(_own, (*SHARED, file))))
 
 
 def _own(file: str) -> str:

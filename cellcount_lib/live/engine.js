@@ -27,9 +27,19 @@
     });
   }
 
+  // A part of a picture as a network takes it, one colour after the other.
+  function pixels({ width, rgb }, y, x) {
+    const h = y.readTo - y.readFrom, w = x.readTo - x.readFrom, planes = new Uint8Array(3 * h * w);
+    for (let i = 0, p = 0; i < h; i++) {
+      let at = 3 * ((y.readFrom + i) * width + x.readFrom);
+      for (let j = 0; j < w; j++, p++) for (let c = 0; c < 3; c++) planes[c * h * w + p] = rgb[at++];
+    }
+    return new ort.Tensor("uint8", planes, [1, 3, h, w]);
+  }
+
   // The network's planes for a picture as it is, each an array: logits first.
-  async function tiledPlanes({ session, info }, { width, height, rgb }, tell) {
-    const { halo, multiple } = info;
+  async function tiledPlanes({ session, info }, small, tell) {
+    const { halo, multiple } = info, { width, height } = small;
     const out = Array.from({ length: info.planes }, () => new Float32Array(width * height));
     const whole = width * height <= MOST_PIXELS;
     const kept = Math.max(SMALLEST_TILE, Math.floor((Math.sqrt(MOST_PIXELS) - 2 * halo) / multiple) * multiple);
@@ -37,13 +47,8 @@
     let done = 0;
     for (const y of rows) {
       for (const x of columns) {
-        const h = y.readTo - y.readFrom, w = x.readTo - x.readFrom, planes = new Uint8Array(3 * h * w);
-        for (let i = 0, p = 0; i < h; i++) {
-          let at = 3 * ((y.readFrom + i) * width + x.readFrom);
-          for (let j = 0; j < w; j++, p++) for (let c = 0; c < 3; c++) planes[c * h * w + p] = rgb[at++];
-        }
-        const answer = await session.run({ pixels: new ort.Tensor("uint8", planes, [1, 3, h, w]) });
-        const { data } = answer.logits;
+        const h = y.readTo - y.readFrom, w = x.readTo - x.readFrom;
+        const { logits: { data } } = await session.run({ pixels: pixels(small, y, x) });
         for (const [n, plane] of out.entries()) {
           for (let i = y.from; i < y.to; i++) {
             for (let j = x.from; j < x.to; j++) {

@@ -1,87 +1,15 @@
 // The page: takes a picture, asks the worker of engine.js, and shows what it answers.
 //
-// Every element with the class `cellcount-count` becomes such a page. ABOUT is written by
-// live/assets.py; runtime, networks, pictures and the reader of TIFF are scripts beside this one,
-// which are loaded when they are needed: scripts may be loaded from a disk, other files may not.
+// Every element with the class `cellcount-count` becomes such a page.
 "use strict";
 (() => {
-  const { readPicture, inflate, range, LEAST_RANGE, ABOUT } = globalThis.cellcount;
-  const BESIDE = new URL(".", document.currentScript.src).href;
+  const { readPicture, range, LEAST_RANGE, ABOUT } = globalThis.cellcount;
+  const { make, load, startEngine, brighten, picker } = globalThis.cellcount;
   const OUTLINE = [86, 180, 233]; // plots.py: FOUND
   const [AUTO, OTSU] = ["auto", "otsu-watershed"];
-  const kept = {}, loading = {};
-
-  // Called by the scripts beside this one.
-  globalThis.cellcount.keep = (name, content) => (kept[name] = content);
-
-  function load(name) {
-    loading[name] ??= new Promise((resolve, reject) => {
-      const script = make("script", { src: `${BESIDE}${name}.js` });
-      script.onload = () => resolve(kept[name]);
-      script.onerror = () => reject(Error(`${name}.js does not lie beside this page`));
-      document.head.append(script);
-    });
-    return loading[name];
-  }
-
-  function bytesOf(base64) {
-    const text = atob(base64), bytes = new Uint8Array(text.length);
-    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-    return bytes;
-  }
-
-  const unpacked = (base64) => inflate(bytesOf(base64), "gzip");
-
-  function make(tag, attributes = {}, ...children) {
-    const svg = ["svg", "rect", "text", "line", "polyline"].includes(tag);
-    const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
-    }
-    node.append(...children);
-    return node;
-  }
-
-  // The worker, and a question to it at a time; `tell` is called with the share that is done.
-  async function startEngine() {
-    const { worker, glue, wasm } = await load("runtime");
-    const [text, binary, glueText] = await Promise.all([worker, wasm, glue].map(unpacked));
-    const engine = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-    const waiting = new Map();
-    let questions = 0;
-    engine.onmessage = ({ data: { id, share, error, ...answer } }) => {
-      const { resolve, reject, tell } = waiting.get(id);
-      if (share !== undefined) return tell(share);
-      waiting.delete(id);
-      return error ? reject(Error(error)) : resolve(answer);
-    };
-    const ask = (what, about, tell = () => {}) =>
-      new Promise((resolve, reject) => {
-        waiting.set(++questions, { resolve, reject, tell });
-        engine.postMessage({ id: questions, ask: what, ...about });
-      });
-    const openNetwork = async (name) => {
-      const { onnx } = await load(`model-${name}`);
-      return ask("open", { info: ABOUT.models[name], onnx: (await unpacked(onnx)).buffer, wasm: binary.buffer, glue: glueText });
-    };
-    const open = {};
-    return { ask, open: (name) => (open[name] ??= openNetwork(name)) };
-  }
   let engine = null;
 
   // ---- what is drawn ----------------------------------------------------------------------------
-
-  const brightened = Uint8Array.from({ length: 256 }, (_, level) => Math.round(255 * Math.sqrt(level / 255)));
-
-  // The brightened picture in the bytes of a canvas.
-  function brighten({ width, height, rgb }) {
-    const data = new Uint8ClampedArray(4 * width * height).fill(255);
-    for (let p = 0, i = 0, j = 0; p < width * height; p++, i += 4, j += 3) {
-      for (let c = 0; c < 3; c++) data[i + c] = brightened[rgb[j + c]];
-    }
-    return data;
-  }
 
   // Picture, outlines and numbers of the cells (prediction/outputs.py: overlay).
   function drawOverlay(canvas, { width, height, seen }, labels, objects, outlined) {
@@ -182,13 +110,7 @@
 
   function mount(root) {
     const status = make("p", { role: "status", class: "status" });
-    const input = make("input", { type: "file", accept: ".png,.jpg,.jpeg,.tif,.tiff", onchange: () => input.files[0] && take(input.files[0]) });
-    const examples = Object.entries(ABOUT.pictures).map(([name, { title }]) =>
-      make("button", { type: "button", onclick: () => takeExample(name) }, `Example: ${title}`));
-    const drop = make("div", { class: "drop" },
-      make("label", {}, make("span", {}, "Drop a PNG, JPEG or TIFF here, or choose one:"), input),
-      make("div", { class: "buttons" }, ...examples),
-      make("p", { class: "private" }, "Nothing leaves this machine: the picture is read and counted in this page, and the page sends nothing."));
+    const drop = picker(take, "the picture is read and counted in this page, and the page sends nothing.");
 
     const names = { [AUTO]: "auto", ...Object.fromEntries(Object.keys(ABOUT.models).map((name) => [name, name])), [OTSU]: "Otsu + watershed, no network" };
     const model = make("select", { onchange: chooseModel }, ...Object.entries(names).map(([value, text]) => make("option", { value }, text)));
@@ -218,26 +140,13 @@
     const working = (yes) => root.setAttribute("aria-busy", yes);
     const failed = (error) => (say(`It did not work: ${error.message}`), root.classList.add("failed"), working(false));
 
-    drop.addEventListener("dragover", (event) => (event.preventDefault(), drop.classList.add("over")));
-    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-    drop.addEventListener("drop", (event) => {
-      event.preventDefault();
-      drop.classList.remove("over");
-      if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-    });
-
-    async function takeExample(name) {
-      working(true);
-      const { png } = await load(`picture-${name}`), about = ABOUT.pictures[name];
-      await take(new File([bytesOf(png)], `${name}.png`), about.cells);
-    }
-
-    // Count a file; `drawn` is how many cells a simulated picture has.
-    async function take(file, drawn = null) {
+    // Count a file, or one to come; `drawn` is how many cells a simulated picture has.
+    async function take(given, drawn = null) {
       const began = performance.now();
       root.classList.remove("failed");
       working(true);
       try {
+        const file = await given;
         say(`Reading ${file.name} ...`);
         const read = await readPicture(file, () => load("tiff"));
         if (!engine) say("Loading the network ...");
@@ -319,6 +228,5 @@
     }
   }
 
-  Object.assign(globalThis.cellcount, { startEngine, bytesOf });
   document.querySelectorAll(".cellcount-count").forEach(mount);
 })();
