@@ -1,4 +1,4 @@
-"""Put the page that counts into the built book: its scripts, and a copy of it into chapters.
+"""Put live parts into the built book: their scripts, and elements for them into chapters.
 
 The scripts do not lie in ``_static``: Jupyter Book would put every script of that folder on every
 page. A chapter's notebook does not have the live part; `LIVE` says below which of its sections the
@@ -23,6 +23,13 @@ class Live(NamedTuple):
 
 
 LIVE = {
+    "chapters/02_architectures": Live(
+        section="what-the-levels-see",
+        words="On a picture of your own, or an example: what each block of the network for neurons "
+        "makes of it, and which pixels each unit depends on.",
+        element="cellcount-blocks",
+        script="blocks.js",
+    ),
     "chapters/06_threshold_and_ruler": Live(
         section="move-the-cutoff",
         words="On a picture of your own, or an example: a network that runs in this page. "

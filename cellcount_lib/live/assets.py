@@ -1,8 +1,9 @@
 """What the live pages load: scripts only, since a page from a disk may load nothing else.
 
 `write_page` fills a folder. An HTML page with an element of the class ``cellcount-count`` includes
-``count.js``. Beside it lie the runtime, a script per network and per example picture, and the
-reader of TIFF, each loaded when it is needed. Bytes stand in them as base64 of gzip.
+``count.js``, one with ``cellcount-blocks`` ``blocks.js``. Beside them lie the runtime, a script per
+network and per example picture, and the reader of TIFF, each loaded when it is needed. Bytes stand
+in them as base64 of gzip.
 """
 
 import base64
@@ -24,6 +25,7 @@ from cellcount_lib.files import write_whole
 from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.info import shipped
+from cellcount_lib.live import blocks
 from cellcount_lib.postprocess.cleaning import Sized
 from cellcount_lib.postprocess.postprocess import POSTPROCESS, Postprocessing
 from cellcount_lib.prediction.checks import AS_EXPECTED, SATURATED, SURE
@@ -51,9 +53,14 @@ def write_page(folder: Path) -> None:
         "saturated": SATURATED,
         "as_expected": AS_EXPECTED,
     }
+    looking = blocks.about() | {
+        "models": {blocks.NETWORK: network(blocks.NETWORK) | {"outputs": blocks.outputs()}},
+        "pictures": titles,
+    }
     files = {
         "count.css": _own("count.css"),
         "count.js": _script(counting, "page.js"),
+        "blocks.js": _script(looking, "blocks.js"),
         "runtime.js": _kept(
             "runtime",
             worker="\n".join(

@@ -153,6 +153,20 @@
     return rows;
   }
 
+  // The channels of a feature map that vary most, each { channel, values, low, high }.
+  function mostVaried({ data, dims: [, channels, height, width] }, most) {
+    const maps = Array.from({ length: channels }, (_, channel) => {
+      const values = data.slice(channel * height * width, (channel + 1) * height * width);
+      let [low, high, sum, squares] = [Infinity, -Infinity, 0, 0];
+      for (const v of values) {
+        (low = Math.min(low, v)), (high = Math.max(high, v));
+        (sum += v), (squares += v * v);
+      }
+      return { channel, values, low, high, varies: squares - (sum * sum) / values.length };
+    });
+    return { channels, height, width, maps: maps.sort((a, b) => b.varies - a.varies).slice(0, most) };
+  }
+
   const asks = {
     async open({ info, onnx, wasm, glue }) {
       if (networks.has(info.name)) return {};
@@ -187,6 +201,13 @@
       if (said === null) ({ cellPx, from } = await settled(network, rules, tell));
       const { found, heat } = await cells(network, rules, cellPx, cutoff, tell);
       return { labels: found.labels, objects: measured(found, heat), cellPx, from };
+    },
+
+    // What a network computes on its way from a small picture to its answer: values by their names.
+    async blocks({ name, small, values, most }) {
+      const whole = (side) => ({ readFrom: 0, readTo: side });
+      const answer = await networks.get(name).session.run({ pixels: pixels(small, whole(small.height), whole(small.width)) });
+      return { blocks: values.map((value) => mostVaried(answer[value], most)) };
     },
 
     // How many cells a network finds at each of some cutoffs.

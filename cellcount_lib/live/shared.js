@@ -61,7 +61,8 @@
       });
     const openNetwork = async (name) => {
       const info = ABOUT.models[name], { onnx } = await load(`model-${name}`);
-      return ask("open", { info, onnx: (await unpacked(onnx)).buffer, wasm: binary.buffer, glue: glueText });
+      const file = new Blob([await unpacked(onnx), bytesOf(info.outputs ?? "")]); // blocks.py: outputs
+      return ask("open", { info, onnx: await file.arrayBuffer(), wasm: binary.buffer, glue: glueText });
     };
     const open = {};
     return { ask, open: (name) => (open[name] ??= openNetwork(name)) };

@@ -199,6 +199,24 @@ def test_the_page_that_counts_shows_its_example_to_everybody(visit, name, theme,
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_chapter_2_looks_into_a_network_and_keeps_the_picture_in_sight(visit):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit("chapters/02_architectures", width=390, color_scheme="dark")
+    section = page.locator("#what-the-levels-see")
+    section.get_by_role("button", name="Example: neurons").click()
+    page.wait_for_selector(".cellcount-blocks[aria-busy=false]", timeout=120_000)
+    assert section.locator(".block").count() == 10
+    section.locator(".block").nth(5).locator(".map").last.hover()
+    assert "bottleneck, second block, channel" in section.locator(".told").inner_text()
+    picture = section.locator(".seen canvas").bounding_box()
+    header = page.locator(".bd-header-article").bounding_box()
+    assert header["y"] + header["height"] <= picture["y"] < 100
+    found = Axe().run(page, context="main", options=ONLY_WRONG).response["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_every_chapter_has_a_deck_that_the_teaching_guide_links(site):
     decks = sorted(path.stem for path in (site / "slides").glob("*.html"))
     assert decks == sorted(name.removeprefix("chapters/") for name in CHAPTERS)
