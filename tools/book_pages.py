@@ -9,8 +9,12 @@ import inspect
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
+
+if TYPE_CHECKING:
+    from cellcount_lib.tables.leaderboard import Entry
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -224,6 +228,33 @@ def checklist() -> str:
     return to_markdown(Evidence(read_runs(runs))).partition("\n")[2].strip()
 
 
+def leaderboard() -> str:
+    """Every board with more than a few rows: a heading that links can lead to, and its table."""
+    from cellcount_lib.tables.findings import tabled
+    from cellcount_lib.tables.leaderboard import CONTROLS, SCORE, leaderboards
+    from cellcount_lib.tables.quoted import slug
+
+    def row(title: str, entry: "Entry") -> tuple[object, ...]:
+        place = f"result:{entry.table}@{entry.profile}/{slug(entry.label)}/{SCORE}"
+        limits = "" if entry.interval is None else "{:.3f} to {:.3f}".format(*entry.interval)
+        trainings = "–" if entry.method else len(entry.counts.seeds)
+        return title, f"[{entry.score:.3f}]({place})", limits, trainings, entry.profile
+
+    parts = []
+    for board, entries in sorted(leaderboards(tabled(ROOT / "results")).items()):
+        ranked = [entry for entry in entries if entry.method not in CONTROLS]
+        controls = [entry for entry in entries if entry.method in CONTROLS]
+        if len(ranked) < 3:
+            continue
+        title = f"{board.dataset.replace('folder:', '')}, {board.protocol}"
+        parts += [f"({slug(f'board {title}')})=", f"## {title}", ""]
+        parts += [f"{len(entries[0].counts.pictures)} test pictures.", ""]
+        rows = [row(f"{rank}. {entry.label}", entry) for rank, entry in enumerate(ranked, start=1)]
+        rows += [row(f"{entry.label} (control)", entry) for entry in controls]
+        parts += [markdown(("row", "F1", "95% interval", "trainings", "profile"), rows), ""]
+    return "\n".join(parts)
+
+
 def wrap_up(source: Path = ROOT / "book" / "wrap_up.yml") -> tuple[str, str]:
     """The wrap-up quiz as HTML, and a table of the chapters that its questions need."""
     from cellcount_lib.teaching.widgets import Question, quiz
@@ -266,6 +297,7 @@ def main(book: Path = ROOT / "book") -> None:
         speedrun,
         model_cards,
         checklist,
+        leaderboard,
         cost,
         status,
     )

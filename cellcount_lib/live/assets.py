@@ -104,6 +104,7 @@ def network(name: str) -> dict[str, Any]:
         "mirrored": loaded.mirrored,
         "planes": 1 + formulation(info.formulation).planes,
         "rules": rules(info.ruler().postprocess),
+        "count_error": info.training.get("count_error"),  # tools/ship_model.py
     }
 
 

@@ -94,6 +94,20 @@
     return found;
   }
 
+  // The smallest and the largest count that an error allows (prediction/intervals.py: interval).
+  function interval(n, allowed) {
+    const reach = allowed * Math.sqrt(n + 1), round = (value) => Number(value.toFixed(9));
+    return [Math.max(0, Math.ceil(round(n - reach))), Math.floor(round(n + reach))];
+  }
+
+  // What is known of the error of a count, at the cutoff of the network.
+  function reliability(info, n, cutoff) {
+    if (!info || Math.abs(cutoff - info.threshold) > 0.005) return [];
+    if (!info.count_error) return ["no interval: how far this network is off on real pictures has not been measured"];
+    const { allowed, level, number, pictures } = info.count_error, [low, high] = interval(n, allowed);
+    return [`${low} to ${high} cells are there, if your picture is like the ${number} ${pictures} that this was measured on: true of ${10 * level} in 10 of them`];
+  }
+
   const COLUMNS = ["object", "x", "y", "area_px", "mean_intensity", "confidence"];
   function csv(objects) {
     const cell = (value) => (value === null ? "" : String(+value.toFixed(4)));
@@ -203,6 +217,7 @@
       count.replaceChildren(make("strong", {}, n), n === 1 ? " cell" : " cells", of.drawn === null ? "" : ` (the simulator drew ${of.drawn})`);
       const lines = [`${of.name}: ${of.width} x ${of.height} pixels`, `counted by ${names[name]}`, `width of a cell: ${cellPx === null ? "" : `${cellPx.toFixed(0)} px, `}${from}`];
       if (of.pages > 1) lines.push(`page 1 of ${of.pages}; the others are not counted`);
+      lines.push(...reliability(info, n, cut));
       const look = reasons(of, objects, cellPx, cut);
       if (look.length) lines.push(`look at this one: ${look.join("; ")}`);
       told.replaceChildren(...lines.map((line) => make("li", {}, line)));
@@ -228,5 +243,6 @@
     }
   }
 
+  Object.assign(globalThis.cellcount, { interval });
   document.querySelectorAll(".cellcount-count").forEach(mount);
 })();

@@ -22,6 +22,7 @@ from cellcount_lib.inference.network import predict
 from cellcount_lib.live import assets
 from cellcount_lib.postprocess.postprocess import POSTPROCESS
 from cellcount_lib.prediction.counter import counted
+from cellcount_lib.prediction.intervals import interval
 from cellcount_lib.prediction.models import CHOSEN_FROM, NEURONS, NUCLEI, OTSU, open_models
 from cellcount_lib.prediction.reading import read_pictures
 from cellcount_lib.scoring.matching import match
@@ -185,6 +186,12 @@ def test_the_count_at_every_cutoff_is_that_of_python(page, name, drawn):
     said = None if name == NUCLEI else width
     found = ask(page, SWEEP, [base64_of(png(image)), name, said, cutoffs])
     assert found == pytest.approx(here, rel=0.02, abs=1)  # a few pixels are as good as on a cutoff
+
+
+def test_an_interval_is_that_of_python(page):
+    asked = [(n, allowed) for n in (0, 1, 8, 24, 99, 1000) for allowed in (0.0, 0.7, 1.5, 2.0, 4.1)]
+    found = page.evaluate("(all) => all.map((one) => globalThis.cellcount.interval(...one))", asked)
+    assert [tuple(one) for one in found] == [interval(*one) for one in asked]
 
 
 def test_a_model_that_sees_mirror_images_does_so_on_the_page(page):
@@ -354,7 +361,11 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     drawn = int(re.search(r"drew (\d+)", page.locator(".count").inner_text())[1])
     assert drawn > 10
     assert abs(cells(page) - drawn) <= 0.1 * drawn
-    assert "counted by nuclei-flows" in page.locator(".result ul").inner_text()
+    told = page.locator(".result ul").inner_text()
+    assert "counted by nuclei-flows" in told
+    error = load_onnx(NUCLEI).info.training["count_error"]
+    low, high = interval(cells(page), error["allowed"])
+    assert f"{low} to {high} cells are there, if your picture is like the {error['number']}" in told
     assert f"{cells(page)} cells" in page.locator("canvas").get_attribute("aria-label")
     assert f"Widths of {cells(page)} cells" in page.locator("svg").get_attribute("aria-label")
 
@@ -364,6 +375,7 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
     page.locator("select").select_option(NEURONS)
     settled(page)
     assert f"counted by {NEURONS}" in page.locator(".result ul").inner_text()
+    assert "no interval" in page.locator(".result ul").inner_text()
     page.locator("input[type=range]").focus()
     page.keyboard.press("End")
     assert page.locator("output").inner_text() == "0.95"

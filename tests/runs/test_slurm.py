@@ -5,10 +5,13 @@ import signal
 import subprocess
 import time
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from benchmarks.quick_project import make_project
 from cellcount_lib.records import read_record
+from cellcount_lib.runs.grid import project
 from tests.runs.cluster import cluster, why_not
 from tests.runs.test_launch import Place, wait_until
 
@@ -104,3 +107,18 @@ def test_jobs_of_others_are_left_alone(slurm, tmp_path):
     assert wait_until(lambda: not any("aaaa" in line for line in queue()), 20)
     assert any("bbbb" in line for line in queue())
     assert cancel_left("cellcountbbbb") == 1
+
+
+def test_a_chapter_is_executed_as_a_batch_job(slurm, tmp_path):
+    made = new_notebook(cells=[new_code_cell("n = 1"), new_code_cell("print(n + 1)")])
+    made.cells[0].metadata["tags"] = ["parameters"]
+    made.metadata["language_info"] = {"name": "python"}
+    (tmp_path / "chapters").mkdir()
+    nbformat.write(made, tmp_path / "chapters" / "quick.ipynb")
+    here = ["--gpus=0", "--cpus-per-task=1", "--mem=500"]  # what this cluster has
+    script = [str(project() / "workflow" / "chapter.sbatch"), "quick", "-p", "n", "41"]
+    subprocess.run(["sbatch", *here, *script], cwd=tmp_path, check=True, capture_output=True)
+    assert wait_until(lambda: not queue(), 120), queue()
+    (log,) = tmp_path.glob("cellcount-*.log")
+    (done,) = tmp_path.glob("executed/quick-*.ipynb")
+    assert nbformat.read(done, 4).cells[-1].outputs[0].text == "42\n", log.read_text()
