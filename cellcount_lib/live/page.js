@@ -102,7 +102,7 @@
 
   // What is known of the error of a count, at the cutoff of the network.
   function reliability(info, n, cutoff) {
-    if (!info || Math.abs(cutoff - info.threshold) > 0.005) return [];
+    if (!info || Math.abs(cutoff - info.threshold) > 0.0051) return []; // the slider has steps of 0.01
     if (!info.count_error) return ["no interval: how far this network is off on real pictures has not been measured"];
     const { allowed, level, number, pictures } = info.count_error, [low, high] = interval(n, allowed);
     return [`${low} to ${high} cells are there, if your picture is like the ${number} ${pictures} that this was measured on: true of ${10 * level} in 10 of them`];
