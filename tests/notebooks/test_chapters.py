@@ -77,6 +77,17 @@ def test_every_figure_of_a_chapter_has_a_caption_and_words_for_who_cannot_see_it
     assert len(set(names)) == len(names)
 
 
+def test_no_two_chapters_give_a_figure_the_same_name():
+    """References go by name, and the book has one list of them."""
+    named = [
+        cell["metadata"]["mystnb"]["figure"]["name"]
+        for path in BOOK
+        for cell in cells(path)
+        if "figure" in cell["metadata"].get("mystnb", {})
+    ]
+    assert [name for name in set(named) if named.count(name) > 1] == []
+
+
 @pytest.mark.parametrize("path", BOOK, ids=lambda p: p.stem)
 def test_a_chapter_has_what_a_chapter_needs(path):
     words = [source(c) for c in cells(path, "markdown")]
