@@ -246,7 +246,7 @@ def leaderboard() -> str:
         controls = [entry for entry in entries if entry.method in CONTROLS]
         if len(ranked) < 3:
             continue
-        title = f"{board.dataset.replace('folder:', '')}, {board.protocol}"
+        title = f"{board.dataset.replace('folder:', '').replace(':', ': ')}, {board.protocol}"
         parts += [f"({slug(f'board {title}')})=", f"## {title}", ""]
         parts += [f"{len(entries[0].counts.pictures)} test pictures.", ""]
         rows = [row(f"{rank}. {entry.label}", entry) for rank, entry in enumerate(ranked, start=1)]
