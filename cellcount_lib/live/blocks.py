@@ -27,9 +27,8 @@ BLOCKS = {
     "head": ("logit of “cell”", 1, "logits"),
 }
 
-Rows = list[
-    tuple[int, int]
-]  # for every row of a map, the first and last row of the picture it sees
+# For every row of a map, the first and the last row of the picture that it sees.
+Rows = list[tuple[int, int]]
 
 
 def about() -> dict[str, Any]:

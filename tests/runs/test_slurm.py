@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import nbformat
@@ -113,6 +114,7 @@ def test_a_chapter_is_executed_as_a_batch_job(slurm, tmp_path):
     made = new_notebook(cells=[new_code_cell("n = 1"), new_code_cell("print(n + 1)")])
     made.cells[0].metadata["tags"] = ["parameters"]
     made.metadata["language_info"] = {"name": "python"}
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "chapters").mkdir()
     nbformat.write(made, tmp_path / "chapters" / "quick.ipynb")
     here = ["--gpus=0", "--cpus-per-task=1", "--mem=500"]  # what this cluster has
