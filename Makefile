@@ -42,7 +42,7 @@ chapters: .make/installed ## the chapters, executed where something changed, wit
 
 pdf: .make/book ## the book as one PDF, printed by Chromium
 	$(STEP) "PDF" -- $(BIN)/python tools/pdf.py
-	@echo "Open book/_build/the-cell-counting-book.pdf"
+	@echo "Open book/_build/html/the-cell-counting-book.pdf"
 
 slides: .make/book ## a slide deck per chapter, one file each that needs no network
 	@echo "Open book/_build/html/slides/01_data.html, or another of that folder"

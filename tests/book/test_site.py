@@ -1,5 +1,6 @@
 """The rendered book in a real browser: built with warnings as errors, opened from disk, offline."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -422,6 +423,53 @@ def test_the_book_is_printed_with_solutions_open(site, tmp_path):
         sizes[path.stem] = len(re.findall(rb"/Type\s*/Page\b", content))
     assert 1 <= sizes["notation"] <= 4
     assert sizes["results"] > 5
+
+
+CONTENTS = """<!doctype html><html lang="en"><meta charset="utf-8"><title>A book</title>
+<nav id="jb-print-toc">{links}</nav>{parts}</html>"""
+
+
+def test_the_contents_of_the_pdf_have_the_numbers_of_the_pages(tmp_path):
+    from pypdf import PdfReader
+
+    chromium()
+    # every part begins a page; the second one takes two
+    parts = {"one": "short", "two": "<br>" * 80, "three": "short"}
+    titles = [f"{name}. A part" for name in parts]
+    links = zip(parts, titles, strict=True)
+    page = CONTENTS.format(
+        links="".join(f'<p><a href="#part-{name}">{title}</a></p>' for name, title in links),
+        parts="".join(
+            f'<div style="break-before: page"><span id="part-{name}"></span><h2>x</h2>{text}</div>'
+            for name, text in parts.items()
+        ),
+    )
+    (tmp_path / "book.html").write_text(page)
+    code = "import sys; from pathlib import Path; from tools.pdf import print_page\n"
+    code += "print_page(Path('book.html').resolve(), Path('book.pdf'), contents=True)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+    made = PdfReader(tmp_path / "book.pdf")
+    assert len(made.pages) == 5
+    assert [(mark.title, made.get_destination_page_number(mark)) for mark in made.outline] == [
+        *zip(titles, (1, 2, 4), strict=True)  # from 0
+    ]
+    lines = made.pages[0].extract_text().splitlines()
+    assert [line for line in lines if line in titles] == titles
+    # the last one is at the foot
+    assert [line for line in lines if line.strip().isdigit()] == ["2", "3", "5", "1"], lines
+    assert made.pages[4].extract_text().split()[-1] == "5"  # the foot of the page
+
+
+def test_the_first_page_links_the_pdf_once_there_is_one(site, tmp_path):
+    from tools.pdf import NAME, link_from
+
+    page = tmp_path / "intro.html"
+    shutil.copy(site / "intro.html", page)
+    assert NAME not in page.read_text()
+    for _ in range(2):
+        link_from(page)
+        assert page.read_text().count(f'href="{NAME}"') == 1
 
 
 def test_committed_tables_belong_to_the_simulator_that_is_committed():
