@@ -41,7 +41,7 @@ chapters: .make/installed ## the chapters, executed where something changed, wit
 	$(STEP) "Chapters" -- $(BIN)/python tools/chapters.py --keep
 
 pdf: .make/book ## the book as one PDF, printed by Chromium
-	$(STEP) "PDF" -- $(BIN)/python tools/pdf.py
+	$(STEP) "PDF" -- $(BIN)/python -m tools.pdf
 	@echo "Open book/_build/html/the-cell-counting-book.pdf"
 
 slides: .make/book ## a slide deck per chapter, one file each that needs no network

@@ -1,6 +1,6 @@
 """The book as one PDF: Sphinx puts all chapters on one page, Chromium prints it.
 
-python tools/pdf.py         book/_build/html/the-cell-counting-book.pdf
+python -m tools.pdf         book/_build/html/the-cell-counting-book.pdf
 
 It has contents with page numbers, bookmarks and links. The first page of the built book links it
 from then on.
@@ -15,11 +15,9 @@ from pathlib import Path
 
 from pypdf import PdfReader, PdfWriter
 
+from cellcount_lib.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from cellcount_lib.files import write_whole  # noqa: E402
-
 BUILT = ROOT / "book" / "_build"
 NAME = "the-cell-counting-book.pdf"
 PLACE = '<p class="cellcount-pdf" hidden></p>'  # in book/intro.md

@@ -9,7 +9,9 @@ Buffers that is appended to another of its kind is merged with it, so the file i
 import base64
 from typing import Any
 
-NETWORK = "neurons"
+from cellcount_lib.prediction.models import NEURONS
+
+NETWORK = NEURONS
 MULTIPLE = 8  # three poolings (models/resunet.py)
 
 # What leaves each block: its name for a reader, its step in pixels, its value in the ONNX file.
@@ -32,7 +34,7 @@ Rows = list[tuple[int, int]]
 
 
 def about() -> dict[str, Any]:
-    """Return what the page must know: the blocks, and the outputs to be added to the network.
+    """Return what the page must know of the blocks.
 
     Which rows a unit sees depends on its place on the grid of the poolings: `sees` has, for each
     place in turn, the first and last row, counted from the unit's own.

@@ -140,7 +140,7 @@
       make("label", {}, "Cutoff ", cutoff, " ", cutoffSaid));
 
     const count = make("p", { class: "count" }), told = make("ul"), canvas = make("canvas", { role: "img" }), sizes = make("div");
-    const sweep = make("button", { type: "button", onclick: () => (swept = []) && update() }, "Show the count at every cutoff");
+    const sweep = make("button", { type: "button", onclick: () => (swept ??= []) && update() }, "Show the count at every cutoff");
     const result = make("div", { class: "result", hidden: true }, controls, count, told,
       make("label", {}, outlined, " show outlines and numbers"), make("div", { class: "picture" }, canvas), sizes,
       make("div", { class: "buttons" }, sweep,

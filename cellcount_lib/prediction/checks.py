@@ -9,7 +9,7 @@ from cellcount_lib.data.stretch import HIGH_PERCENTILE, LEAST_RANGE, LOW_PERCENT
 from cellcount_lib.prediction.reading import Plane
 
 # Of the way from a cutoff to 1: a network whose pixels are less sure in the mean is far from what
-# it knows. (0.82 for the cutoff 0.45; 2 of 40 validation pictures of nuclei lie below.)
+# it knows. (0.82 for the cutoff 0.45; 1 of 40 validation pictures of nuclei lies below.)
 SURE = 2 / 3
 SATURATED = 0.01  # share of pixels at the largest value
 AS_EXPECTED = (0.6, 1.6)  # times the expected width

@@ -59,11 +59,8 @@ def leaderboards(tables: Iterable[Tabled]) -> dict[Board, list[Entry]]:
         for row in table.grid.rows:
             mine, counts = runs[runs["label"] == row.label], table.counts(row.label)
             key = tuple(sorted(mine["run"]))
-            if (
-                counts is None
-                or key in seen
-                or (mine["data"] != newest[mine["dataset"]].array).any()
-            ):
+            earlier = (mine["data"] != newest[mine["dataset"]].array).any()
+            if counts is None or key in seen or earlier:
                 continue
             seen.add(key)
             # how many patches a network was trained on says nothing about those of the test

@@ -173,8 +173,8 @@ def test_a_slider_moves_by_keyboard_and_says_where_it_is(visit, name):
 def test_solutions_are_folded_away_and_open(visit, name):
     page = visit(name)
     folded = page.locator("details", has_text="Show the solution")
-    tags = (ROOT / f"{name}.ipynb").read_text().count('"solution"')
-    assert folded.count() == tags >= 3
+    solutions = (ROOT / f"{name}.ipynb").read_text().count('"solution"')
+    assert folded.count() == solutions >= 3
     inside = folded.first.locator(".highlight")
     assert not inside.first.is_visible()
     folded.first.locator("summary").click()
