@@ -5,8 +5,8 @@
     python tools/chapters.py 05 --fresh         chapter 5 again, changed or not
 
 Outputs are taken from book/chapters/ or from the committed chapter if they were made from the same
-code cells, definitions that these reach, results and profile; words may change without a new
-execution, and so may a part of the library that the chapter does not use.
+code cells, definitions that these reach, models, results and profile; words may change without a
+new execution, and so may a part of the library that the chapter does not use.
 """
 
 import argparse
@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from cellcount_lib.files import write_whole  # noqa: E402
 from cellcount_lib.fingerprint import closure_of_source, digest, source_hash  # noqa: E402
+from cellcount_lib.inference.info import DEFAULT  # noqa: E402
 from cellcount_lib.records import machine, now, versions  # noqa: E402
 
 MARK = "cellcount"  # key of a notebook's metadata: what its outputs were made from
@@ -57,10 +58,10 @@ def chapters(names: list[str]) -> list[Chapter]:
 
 
 def key(notebook: Mapping[str, Any], profile: str) -> str:
-    """Return the hash of everything that decides the outputs: cells, what they reach, results."""
+    """Return the hash of everything that decides the outputs: cells, what they reach, files."""
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     whole = "\n".join(code)
-    return digest([list(map(source_hash, code)), profile, reached(whole), results_in(whole)])
+    return digest([list(map(source_hash, code)), profile, reached(whole), files_in(whole)])
 
 
 def reached(code: str) -> dict[str, str]:
@@ -68,10 +69,16 @@ def reached(code: str) -> dict[str, str]:
     return closure_of_source(code, silent=(), library=ROOT / "cellcount_lib")
 
 
-def results_in(code: str) -> dict[str, str]:
-    """Hash the committed results that a chapter names, or all if it goes through all of them."""
-    every = "committed(" in code
-    found = {}
+def files_in(code: str) -> dict[str, str]:
+    """Hash the models and the results that a chapter names, or all results if it goes through them.
+
+    A chapter that loads a model may mean the default one without naming it.
+    """
+    every, found = "committed(" in code, {}
+    for path in sorted((ROOT / "cellcount_lib" / "pretrained").glob("*.safetensors")):
+        if f'"{path.stem}"' in code or (path.stem == DEFAULT and "load_model(" in code):
+            for file in (path, path.with_suffix(".onnx")):
+                found[file.relative_to(ROOT).as_posix()] = sha256(file.read_bytes()).hexdigest()
     for pattern in ("*.csv", "*/*.csv", "*/*.html", "*/*.json", "*/*.npz"):
         for path in sorted((ROOT / "results").glob(pattern)):
             name = path.stem.removesuffix("-images")

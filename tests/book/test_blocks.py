@@ -14,10 +14,11 @@ from cellcount_lib.data.simulate import simulate
 from cellcount_lib.inference.info import shipped
 from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.inference.network import seen
-from cellcount_lib.live import assets, blocks
+from cellcount_lib.live import blocks
 from cellcount_lib.models.measure import receptive_field
 from cellcount_lib.prediction.models import in_yellow
-from tests.book.test_count import INSIDE, ask, base64_of, numbers, png, tiff
+from tests.book import live
+from tests.book.live import DROP, ask, base64_of, numbers, png, tiff
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Blocks</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
@@ -32,37 +33,18 @@ LOOK = """async (png) => {
   return { small: { ...small, rgb: text(small.rgb) }, blocks: found };
 }"""
 
-DROP = """([bytes, name]) => {
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([globalThis.cellcount.bytesOf(bytes)], name));
-  const event = new DragEvent("drop", { dataTransfer: transfer, cancelable: true });
-  document.querySelector(".drop").dispatchEvent(event);
-}"""
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("blocks")
-    assets.write_page(folder / "count")
-    (folder / "index.html").write_text(PAGE)
-    return folder
+    return live.written(tmp_path_factory.mktemp("blocks"), PAGE)
 
 
 @pytest.fixture(scope="module")
 def page(browser, folder):
-    """A page from disk that asks for nothing else, and makes no error."""
-    page = browser.new_page()
-    page.set_default_timeout(120_000)
-    asked, errors = [], []
-    page.on("pageerror", lambda e: errors.append(str(e)))
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("request", lambda r: asked.append(r.url))
-    page.goto((folder / "index.html").as_uri())
-    assert not any("runtime" in url or "model" in url for url in asked), "loaded before it is asked"
-    yield page
-    page.close()
-    assert {url[:5] for url in asked} <= set(INSIDE), asked
-    assert errors == []
+    with live.from_disk(browser, folder) as (page, asked):
+        early = [url for url in asked if "runtime" in url or "model" in url]
+        assert not early, "loaded before it is asked"
+        yield page
 
 
 @functools.cache

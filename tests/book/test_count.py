@@ -1,6 +1,5 @@
 """The page that counts, in a real browser: the same cells as in Python, and nothing leaves it."""
 
-import base64
 import csv
 import dataclasses
 import io
@@ -11,7 +10,6 @@ import zlib
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image
 
 from cellcount_lib.data.simulate import simulate
@@ -27,16 +25,11 @@ from cellcount_lib.prediction.models import CHOSEN_FROM, NEURONS, NUCLEI, OTSU, 
 from cellcount_lib.prediction.reading import read_pictures
 from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.protocols import protocol
+from tests.book import live
+from tests.book.live import DROP, ask, base64_of, numbers, png, tiff
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Count</title>
 <div class="cellcount-count"></div><script src="count/count.js"></script></html>"""
-
-TEXT = """const text = (values) => {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  let letters = "";
-  for (const byte of bytes) letters += String.fromCharCode(byte);
-  return btoa(letters);
-};"""  # far faster than a list of numbers
 
 COUNT = """async ([png, name, said, mirrored]) => {
   const { readPicture, startEngine, bytesOf, ABOUT } = globalThis.cellcount;
@@ -76,48 +69,13 @@ LABEL = """([mask, heatmap, width, height, rules, scale]) => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("count")
-    assets.write_page(folder / "count")
-    (folder / "index.html").write_text(PAGE)
-    return folder
+    return live.written(tmp_path_factory.mktemp("count"), PAGE)
 
 
 @pytest.fixture(scope="module")
 def page(browser, folder):
-    """A page from disk that asks for nothing else, and makes no error."""
-    page = browser.new_page()
-    page.set_default_timeout(120_000)
-    outside, errors = [], []
-    page.on("pageerror", lambda e: errors.append(str(e)))
-    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-    page.on("request", lambda r: outside.append(r.url) if r.url[:5] not in INSIDE else None)
-    page.goto((folder / "index.html").as_uri())
-    yield page
-    page.close()
-    assert outside == []
-    assert errors == []
-
-
-INSIDE = ("file:", "blob:")
-
-
-def ask(page, function, given):
-    """Call a function of the page; `text` there becomes `numbers` here."""
-    return page.evaluate(f"(given) => {{ {TEXT} return ({function})(given); }}", given)
-
-
-def numbers(text: str, kind: type, shape: tuple[int, ...]):
-    return np.frombuffer(base64.b64decode(text), kind).reshape(shape)
-
-
-def base64_of(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def png(image) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, format="PNG")
-    return data.getvalue()
+    with live.from_disk(browser, folder) as (page, _):
+        yield page
 
 
 STYLES = ("fnc-yellow", "nuclei-medium", "nuclei-overcrowded", "nuclei-small", "nuclei-uneven")
@@ -264,12 +222,6 @@ def png16(array) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + parts + chunk(b"IEND", b"")
 
 
-def tiff(array, **how) -> bytes:
-    data = io.BytesIO()
-    tifffile.imwrite(data, array, **how)
-    return data.getvalue()
-
-
 def lzw(array) -> bytes:
     data = io.BytesIO()
     Image.fromarray(array).save(data, format="TIFF", compression="tiff_lzw")
@@ -414,7 +366,7 @@ def test_a_reader_counts_a_picture_by_keyboard_and_saves_the_result(browser, fol
         page.get_by_role("button", name="Save the overlay").click()
     with Image.open(download.value.path()) as overlay:
         assert overlay.size == (696, 520)
-    assert {url[:5] for url in asked} <= set(INSIDE), asked
+    assert {url[:5] for url in asked} <= live.INSIDE, asked
     page.close()
 
 
@@ -422,21 +374,15 @@ def test_a_picture_is_dropped_and_what_is_wrong_with_the_next_is_said(browser, f
     page = browser.new_page()
     page.set_default_timeout(120_000)
     page.goto((folder / "index.html").as_uri())
-    drop = """([bytes, name]) => {
-      const transfer = new DataTransfer();
-      transfer.items.add(new File([globalThis.cellcount.bytesOf(bytes)], name));
-      const event = new DragEvent("drop", { dataTransfer: transfer, cancelable: true });
-      document.querySelector(".drop").dispatchEvent(event);
-    }"""
     sample = simulate(3, style="nuclei-medium", size=(200, 260))
-    page.evaluate(drop, [base64_of(tiff(sample.image, photometric="rgb")), "mine.tif"])
+    page.evaluate(DROP, [base64_of(tiff(sample.image, photometric="rgb")), "mine.tif"])
     page.wait_for_selector("text=mine.tif: 260 x 200 pixels")
     before = cells(page)
     assert before > 0
-    page.evaluate(drop, [base64_of(b"nothing"), "broken.png"])
+    page.evaluate(DROP, [base64_of(b"nothing"), "broken.png"])
     page.wait_for_selector("text=It did not work: Expected a PNG, JPEG or TIFF")
     assert cells(page) == before
-    page.evaluate(drop, [base64_of(png(np.full((64, 64, 3), 9, np.uint8))), "flat.png"])
+    page.evaluate(DROP, [base64_of(png(np.full((64, 64, 3), 9, np.uint8))), "flat.png"])
     page.wait_for_selector("text=look at this one: no cells; flat picture")
     assert cells(page) == 0
     page.close()

@@ -90,6 +90,28 @@ def test_a_chapter_is_executed_when_something_it_shows_has_changed_and_only_then
     assert len(json.loads(built.read_text())["cells"]) == 4, "no cell of papermill's"
 
 
+def test_a_chapter_is_executed_when_a_model_that_it_loads_has_changed(project):
+    models = project / "cellcount_lib" / "pretrained"
+    models.mkdir()
+    for name in ("mine", "theirs", "c-resunet-simulated"):
+        for suffix in ("safetensors", "onnx"):
+            (models / f"{name}.{suffix}").write_text("1")
+    chapter = project / "chapters" / "01_one.ipynb"
+    change(chapter, 'name = \\"t\\"', 'names = \\"t\\", \\"mine\\"')
+    assert bring() == ["executed"]
+    change(models / "theirs.onnx", "1", "2")
+    change(models / "c-resunet-simulated.onnx", "1", "2")
+    assert bring() == ["unchanged"]
+    change(models / "mine.onnx", "1", "2")
+    assert bring() == ["executed"]
+    change(models / "mine.safetensors", "1", "2")
+    assert bring() == ["executed"]
+    change(chapter, "    return x", "    load_model()\\n    return x")
+    assert bring() == ["executed"]
+    change(models / "c-resunet-simulated.safetensors", "1", "2")
+    assert bring() == ["executed"], "the model that comes without a name"
+
+
 def test_what_was_committed_with_outputs_is_not_executed_again_in_a_fresh_clone(project):
     assert bring(keep=True) == ["executed"]
     chapter = project / "chapters" / "01_one.ipynb"
