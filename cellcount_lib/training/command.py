@@ -57,10 +57,17 @@ def train_command(
         float | None, typer.Option(min=0, max=1, help="Share of crops shown without colour.")
     ] = None,
     stretch: Annotated[
-        bool, typer.Option("--stretch", help="Stretch the intensities of every picture.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--stretch/--no-stretch", help="Stretch the intensities of every picture (default: no)."
+        ),
+    ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Start from this model: a file, or the name of one.")
+        str | None,
+        typer.Option(
+            help="Start from this model, a file or the name of one. Its loss, stretch and width of "
+            "cells are then the defaults, and a tenth of the recipe's learning rate."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, crops, augmentation.")] = 0,
     scale: Annotated[
@@ -90,8 +97,17 @@ def train_command(
     from cellcount_lib.training.result import finished
     from cellcount_lib.training.run import train
     from cellcount_lib.training.spec import Training
+    from cellcount_lib.training.starting import started
 
+    options["stretch"] = bool(stretch)
     training = Training(**{field.name: options[field.name] for field in fields(Training)})
+    if init is not None:
+        training = started(training, stretch=stretch, root=root)
+        typer.echo(
+            f"from {init}: loss {training.resolved()[0].loss}, "
+            f"{'stretched' if training.stretch else 'unstretched'} pictures, scale "
+            f"{training.scale}, learning rate {training.resolved()[0].lr}"
+        )
     summary = finished(training, out, root=root)
     if summary is None:
         train(

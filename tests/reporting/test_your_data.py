@@ -98,7 +98,7 @@ def test_the_checklist_says_what_the_files_of_the_training_say(folder):
     assert "3 train, 3 val, 3 test" in line["Sample size"]
     assert "None, byte by byte" in line["Pictures in two parts"]
     assert "`animal` has 3 values; none is in two" in line["Animals, slides or days in two parts"]
-    assert "`nuclei`" in line["Initial weights"]
+    assert "`nuclei-flows`" in line["Initial weights"]
     assert "1 of at most 1 epochs, each of 2 steps of 4 crops" in line["Optimiser and steps"]
     assert f"{summary['threshold']:g} for seed 0 (chosen on validation" in line["Cutoff"]
     scores = line["Scores with intervals"]
