@@ -5,8 +5,6 @@ The estimate of that width may be wrong by a third either way, and so are the si
 every picture is there several times, at sizes spread around that one.
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cellcount_lib.data.datasets import Dataset, load
-from cellcount_lib.data.images import write_labels, write_png
 from cellcount_lib.data.reading import some
 from cellcount_lib.data.sample import Sample, cell_width
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.splits import shuffled
-from cellcount_lib.files import write_whole
+from tools.training_folder import Picture
 
 WIDTH = 20.0  # twice the pixels that the networks of the tables see
 FACTOR = 1.35  # of the width, either way
@@ -36,14 +33,6 @@ class Part(NamedTuple):
     name: str
     pictures: Dataset
     copies: int
-
-
-class Resized(NamedTuple):
-    """A picture as it is written."""
-
-    name: str
-    split: str
-    sample: Sample
 
 
 def open_folder(folder: Path, split: str) -> Dataset:
@@ -89,7 +78,7 @@ def middle(sample: Sample) -> Sample:
     return replace(sample, image=sample.image[rows, columns], labels=sample.labels[rows, columns])
 
 
-def drawn(data: Path) -> Iterator[Resized]:
+def drawn(data: Path) -> Iterator[Picture]:
     """Yield training pictures, each at several sizes around `WIDTH`, and validation pictures."""
     rng = np.random.default_rng(SEED)
     for part in parts(data):
@@ -98,24 +87,7 @@ def drawn(data: Path) -> Iterator[Resized]:
                 place = (copy + rng.random()) / part.copies  # evenly over all sizes, 0 to 1
                 width = WIDTH * FACTOR ** (2 * place - 1)
                 name = f"{part.name}-{number:03d}-{copy}"
-                yield Resized(name, "train", resized(sample, width))
+                yield Picture(name, "train", resized(sample, width))
     for name in (BBBC038, SBSST265):
         for number, sample in enumerate(open_folder(data / name, "val")):
-            yield Resized(f"{name}-val-{number:03d}", "val", middle(resized(sample, WIDTH)))
-
-
-def write_pictures(data: Path, out: Path) -> None:
-    """Write them as a folder dataset; its table comes last and says that all is there."""
-    if (out / "index.csv").exists():
-        return
-    for folder in ("images", "labels"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("id", "split", "image", "label"))
-    for name, split, sample in drawn(data):
-        image, label = f"images/{name}.png", f"labels/{name}.png"
-        write_png(out / image, sample.image)
-        write_labels(out / label, sample.labels)
-        table.writerow((name, split, image, label))
-    write_whole(out / "index.csv", text.getvalue())
+            yield Picture(f"{name}-val-{number:03d}", "val", middle(resized(sample, WIDTH)))

@@ -6,12 +6,12 @@
 
 The last two start from the weights of the first, one with a new last layer: beside the mask it
 draws flows, which tell touching nuclei apart. `nuclei` draws a mask alone, and is what a training
-with most losses can start from. All go on where they were interrupted. (The file of `nuclei` that
-ships started from a network for neurons of 1440 steps; that has been trained longer since.) FOLDER
-holds folder datasets of public pictures: bbbc038_fluo/ and bbbc038_more/ (BBBC038, fluorescence),
-and sbsst265_sample/ (twelve fields of S-BSST265); fnc_sample/ (Fluorescent Neuronal Cells) is only
-looked at. The card's numbers are those of the file that ships, in half precision, counted as
-`cellcount predict` counts without any option.
+with most losses can start from. All go on where they were interrupted. (The files of the last two
+that ship started from earlier networks for neurons.) FOLDER holds folder datasets of public
+pictures: bbbc038_fluo/ and bbbc038_more/ (BBBC038, fluorescence), and sbsst265_sample/ (twelve
+fields of S-BSST265); fnc_sample/ (Fluorescent Neuronal Cells) is only looked at. The card's numbers
+are those of the file that ships, in half precision, counted as `cellcount predict` counts without
+any option.
 """
 
 import argparse
@@ -24,8 +24,9 @@ import torch
 
 from benchmarks.counting import measured, pictures, scored
 from benchmarks.run import table as markdown
-from cellcount_lib.data.datasets import Dataset
+from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
+from cellcount_lib.data.sample import cell_width
 from cellcount_lib.files import write_whole
 from cellcount_lib.inference.export import export_onnx
 from cellcount_lib.inference.formulations import formulation
@@ -38,10 +39,12 @@ from cellcount_lib.prediction.models import NEURONS, NUCLEI, open_models
 from cellcount_lib.training.result import finished
 from cellcount_lib.training.run import train
 from cellcount_lib.training.spec import Training
-from tools.nuclei_pictures import BBBC038, MORE, SBSST265, write_pictures
+from tools import neurons_pictures, nuclei_pictures
+from tools.nuclei_pictures import BBBC038, MORE, SBSST265
+from tools.training_folder import write_folder
 
 WORK, CARDS = Path("build/models"), Path(__file__).parent / "cards"
-NUCLEI_PICTURES = Path("build/nuclei")
+NUCLEI_PICTURES, NEURONS_PICTURES = Path("build/nuclei"), Path("build/neurons")
 SIMULATED_IMAGES = 24
 NEARLY_NOTHING = 0.1  # of the weights of a new last layer
 FNC = "fnc_sample"
@@ -74,8 +77,7 @@ REAL_NUCLEI = Training(
 TRAININGS = {
     MASK: replace(REAL_NUCLEI, loss="instances", epochs=8, init=NEURONS),
     NUCLEI: replace(REAL_NUCLEI, loss="flows", epochs=80, init=str(START)),
-    # "recommended; c-ResUnet; 5760 steps" of the learning curves
-    NEURONS: Training(dataset="simulated", epochs=64),
+    NEURONS: Training(f"folder:{NEURONS_PICTURES}", epochs=64, scale=0.26, protocol_scale=1.0),
 }
 # Chosen on whole validation pictures as they are counted, at estimated widths. Training chooses it
 # on the middles of pictures, at the true width.
@@ -146,8 +148,10 @@ def main() -> None:
         if not (given.data / collection).is_dir():  # not after an hour of training
             parser.error(f"--data {given.data}: expected a folder {collection}/ in it, found none")
     name, training, work = given.name, TRAININGS[given.name], WORK / given.name
-    if name != NEURONS:
-        write_pictures(given.data, NUCLEI_PICTURES)
+    if name == NEURONS:
+        write_folder(neurons_pictures.drawn(), NEURONS_PICTURES)
+    else:
+        write_folder(nuclei_pictures.drawn(given.data), NUCLEI_PICTURES)
     if name == NUCLEI:
         neurons = load_model(NEURONS)
         model = with_new_head(neurons, formulation(str(training.loss)).channels)
@@ -157,7 +161,10 @@ def main() -> None:
     summary = finished(training, work)
     assert summary is not None
     trained = load_model(work / "model.safetensors")
-    info = replace(trained.info, threshold=CUTOFFS.get(name, trained.info.threshold))
+    # a training measures its cells on a few pictures
+    width = cell_width(list(read_all(load(training.dataset, split="train"))))
+    threshold = CUTOFFS.get(name, trained.info.threshold)
+    info = replace(trained.info, threshold=threshold, cell_px=round(width, 1))
     path = SHIPPED / f"{name}.safetensors"
     save_model(path, trained.model, info, half=True)
     allowed = None
