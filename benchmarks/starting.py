@@ -76,7 +76,7 @@ def counted(model: str, samples: Sequence[Sample]) -> Row:
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
-    """A line per data, number of pictures and start: mean, lowest and highest of the seeds."""
+    """A line per data, number of pictures and start: means, and the range of F1."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["data"], int(row["labelled"]), row["start"]), []).append(row)
@@ -87,8 +87,8 @@ def summary(rows: Sequence[Row]) -> list[Row]:
         trainings = "-" if start == AS_IT_IS else str(len(runs))
         lines.append(
             {"data": data, "labelled": str(number), "start": start, "trainings": trainings}
-            | {"F1": f"{statistics.mean(f1):.3f}", "lowest": f"{min(f1):.3f}"}
-            | {"highest": f"{max(f1):.3f}", "MAE": f"{errors:.1f}"}
+            | {"F1": f"{statistics.mean(f1):.3f}", "MAE": f"{errors:.1f}"}
+            | {"F1 from, to": f"{min(f1):.3f}, {max(f1):.3f}" if len(f1) > 1 else "-"}
         )
     return lines
 
@@ -125,6 +125,7 @@ def main() -> None:
                 model = trained(learnt, number, start, seed, Path(work)) if number else NUCLEI
                 taken = {"minutes": f"{(time.perf_counter() - begun) / 60:.1f}"}
                 add(row | counted(model, judged) | taken)
+    write(given.out, rows, COLUMNS, table(summary(rows)))
     print(table(summary(rows)))
 
 

@@ -85,5 +85,5 @@ def test_a_line_of_the_summary_by_hand():
     (line,) = starting.summary(rows)
     assert line == {
         **{"data": "a", "labelled": "10", "start": "from nothing", "trainings": "2"},
-        **{"F1": "0.650", "lowest": "0.500", "highest": "0.800", "MAE": "2.5"},
+        **{"F1": "0.650", "MAE": "2.5", "F1 from, to": "0.500, 0.800"},
     }

@@ -131,6 +131,10 @@ def speedrun() -> str:
     )
 
 
+def starting() -> str:
+    return (ROOT / "results" / "starting.md").read_text().strip()
+
+
 def status() -> str:
     """When, where and how long each chapter was executed; see tools/chapters.py."""
     rows, versions = [], {}
@@ -295,6 +299,7 @@ def main(book: Path = ROOT / "book") -> None:
         difficulty,
         likeness,
         speedrun,
+        starting,
         model_cards,
         checklist,
         leaderboard,
