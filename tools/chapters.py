@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 from cellcount_lib.files import write_whole  # noqa: E402
 from cellcount_lib.fingerprint import closure_of_source, digest, source_hash  # noqa: E402
 from cellcount_lib.inference.info import DEFAULT  # noqa: E402
+from cellcount_lib.prediction.models import CHOSEN_FROM  # noqa: E402
 from cellcount_lib.records import machine, now, versions  # noqa: E402
 
 MARK = "cellcount"  # key of a notebook's metadata: what its outputs were made from
@@ -72,11 +73,15 @@ def reached(code: str) -> dict[str, str]:
 def files_in(code: str) -> dict[str, str]:
     """Hash the models and the results that a chapter names, or all results if it goes through them.
 
-    A chapter that loads a model may mean the default one without naming it.
+    Some models are meant without their names: the default one of `load_model`, and those that a
+    count chooses from.
     """
     every, found = "committed(" in code, {}
+    meant = {DEFAULT} if "load_model(" in code else set()
+    if any(word in code for word in ("open_models(", '"serve"', '"predict"')):
+        meant |= set(CHOSEN_FROM)
     for path in sorted((ROOT / "cellcount_lib" / "pretrained").glob("*.safetensors")):
-        if f'"{path.stem}"' in code or (path.stem == DEFAULT and "load_model(" in code):
+        if path.stem in meant or f'"{path.stem}"' in code:
             for file in (path, path.with_suffix(".onnx")):
                 found[file.relative_to(ROOT).as_posix()] = sha256(file.read_bytes()).hexdigest()
     for pattern in ("*.csv", "*/*.csv", "*/*.html", "*/*.json", "*/*.npz"):

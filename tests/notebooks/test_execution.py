@@ -110,6 +110,13 @@ def test_a_chapter_is_executed_when_a_model_that_it_loads_has_changed(project):
     assert bring() == ["executed"]
     change(models / "c-resunet-simulated.safetensors", "1", "2")
     assert bring() == ["executed"], "the model that comes without a name"
+    (models / "neurons.onnx").write_text("1")
+    (models / "neurons.safetensors").write_text("1")
+    assert bring() == ["unchanged"]
+    change(chapter, "load_model()", "run('serve')".replace("'", '\\"'))
+    assert bring() == ["executed"]
+    change(models / "neurons.onnx", "1", "2")
+    assert bring() == ["executed"], "a service chooses among models"
 
 
 def test_what_was_committed_with_outputs_is_not_executed_again_in_a_fresh_clone(project):
