@@ -81,6 +81,7 @@ CONSTANTS = {
         ("0.876", "0.921", "0.906", "0.755", "0.946", "0.558", "0.748", "0.854"), IN_CARDS
     ),
     "simulator": {"0.5": "the AUC of no difference"},
+    "your_data": {"0.5": "the IoU of a match"},
     "teaching": {"0.5": "a misconception", "0.95": "a misconception"},
     "04_ablations": {
         "1.5": "weight of cells",
