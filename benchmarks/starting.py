@@ -27,6 +27,7 @@ from benchmarks.run import table
 from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
+from cellcount_lib.errors import InputError
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.info import MODEL, shipped
 from cellcount_lib.prediction.models import NUCLEI, open_models
@@ -50,6 +51,11 @@ def labelled(dataset: Dataset, number: int, seed: int, out: Path) -> None:
     """Write a folder with `number` training pictures of a dataset, and some for validation."""
     order = np.random.default_rng(derived_seed(seed, "labelled")).permutation(len(dataset))
     split = ["train"] * number + ["val"] * VAL
+    if len(split) > len(dataset):
+        raise InputError(
+            f"--labelled {number}: expected at most {len(dataset) - VAL}, for {dataset.name} has "
+            f"{len(dataset)} training pictures and {VAL} are for validation"
+        )
     chosen = [dataset[int(place)] for place in order[: len(split)]]
     drawn = zip(split, chosen, strict=True)
     write_folder((Picture(f"p{n:03d}", part, s) for n, (part, s) in enumerate(drawn)), out)

@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from benchmarks import starting
+from cellcount_lib.errors import InputError
 from tests.discs import write_dataset
 
 SMALL = {"crop": 32, "batch": 4, "steps": 2, "epochs": 1, "profile": "smoke", "precision": "fp32"}
@@ -71,6 +72,8 @@ def test_pictures_are_drawn_by_the_seed(tmp_path):
         drawn.append([p.read_bytes() for p in sorted((tmp_path / place / "images").iterdir())])
         table = list(csv.DictReader((tmp_path / place / "index.csv").read_text().splitlines()))
         assert [r["split"] for r in table] == ["train"] * 2 + ["val"] * starting.VAL
+    with pytest.raises(InputError, match=r"expected at most 4, for .* has 12 training pictures"):
+        starting.labelled(learnt, 5, 0, tmp_path / "d")
     assert drawn[0] == drawn[1] != drawn[2]
     assert len(set(drawn[0])) == 2 + starting.VAL
 

@@ -3,7 +3,7 @@
 Weights that drew flows of stretched cells 20 pixels wide are a poor start for a mask of unstretched
 cells half as wide. So `cellcount train --init MODEL` takes these three from the model, unless it is
 told otherwise. It also learns more slowly than from nothing: large steps at the beginning would
-forget what the weights know (`benchmarks.starting` measures both).
+forget what the weights know (`benchmarks.starting` measures what comes of it).
 """
 
 from dataclasses import replace
