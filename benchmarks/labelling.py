@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rows import Row, read, write
-from benchmarks.run import table
+from benchmarks.rows import MARK, Kept, Row
 from cellcount_lib.active.annotators import Work
 from cellcount_lib.active.rounds import Laboratory, Round
 from cellcount_lib.active.strategies import STRATEGIES
@@ -49,7 +48,7 @@ SCORES = ("f1", "precision", "recall", "mae")
 START = "start"  # what all curves of a seed begin with
 COLUMNS = (
     *("data", "strategy", "seed", "pictures", *SCORES, "minutes", "minutes_without", "clicked"),
-    *(*Work._fields[1:], "made_with"),
+    *(*Work._fields[1:], MARK),
 )
 
 
@@ -162,7 +161,7 @@ def main() -> None:
     for strategy in given.strategies:
         STRATEGIES[strategy]  # an unknown name raises
     keep_freed_memory()
-    rows = read(given.out)
+    kept = Kept(given.out, COLUMNS, summary)
     for name, _, dataset in (one.partition("=") for one in given.data):
         data = read_small(dataset or name)
         for seed in given.seeds:
@@ -170,17 +169,13 @@ def main() -> None:
             code = closure(["Laboratory"], chosen_by(lab.training))
             made = [str(lab.training.resolved()), code, data.fingerprint, BASE]
             mark = digest([*made, READ, VALID, TEST, POOL, FIRST, MORE])
-            about = {"data": name, "seed": str(seed), "made_with": mark}
-            known = {r["strategy"] for r in rows if r.items() >= about.items()}
-            todo = [strategy for strategy in given.strategies if strategy not in known]
+            about = {"data": name, "seed": str(seed)}
+            todo = [s for s in given.strategies if not kept.has(about | {"strategy": s}, mark)]
             for strategy, new in curves(lab, todo) if todo else ():
-                here = {"data": name, "seed": str(seed), "strategy": strategy}
-                rows = [r for r in rows if not r.items() >= here.items()]
-                rows += [here | row | {"made_with": mark} for row in new]
-                write(given.out, rows, COLUMNS, table(summary(rows)))
+                kept.put(about | {"strategy": strategy}, mark, *new)
                 said = ", ".join(f"{row['pictures']}: {row['f1']}" for row in new)
                 print(f"{name}, seed {seed}, {strategy}: F1 {said}", flush=True)
-    print(table(summary(rows)))
+    print(kept.summary())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.quick_project import make_project
-from benchmarks.run import table
+from benchmarks.rows import table
 from cellcount_lib.machine import processor
 
 ROOT = Path(__file__).resolve().parents[1]

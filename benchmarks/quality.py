@@ -18,7 +18,7 @@ from itertools import product
 
 import pandas as pd
 
-from benchmarks.run import table
+from benchmarks.rows import table
 from cellcount_lib.machine import cores, processor
 from cellcount_lib.methods.baselines import score_adaptive_threshold, tune_adaptive_threshold
 from cellcount_lib.records import read_record

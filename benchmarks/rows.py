@@ -2,12 +2,13 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cellcount_lib.files import write_whole
 
 Row = dict[str, str]
+MARK = "made_with"  # the column with the digest of the settings, code and data of a row
 
 
 def read(path: Path) -> list[Row]:
@@ -15,11 +16,44 @@ def read(path: Path) -> list[Row]:
     return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
 
 
-def write(path: Path, rows: Sequence[Row], columns: Sequence[str], summary: str) -> None:
-    """Write the table, and beside it its summary in Markdown."""
-    text = io.StringIO()
-    lines = csv.DictWriter(text, columns, lineterminator="\n")
-    lines.writeheader()
-    lines.writerows(rows)
-    write_whole(path, text.getvalue())
-    write_whole(path.with_suffix(".md"), f"{summary}\n")
+def table(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([row[c] for c in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+class Kept:
+    """The rows that a table has, each with the mark of what it was made with.
+
+    `columns` are those of the file; `short` makes the lines of the summary from all rows.
+    """
+
+    def __init__(
+        self, path: Path, columns: Sequence[str], short: Callable[[Sequence[Row]], list[Row]]
+    ) -> None:
+        self.path, self.columns, self.short = path, columns, short
+        self.rows = read(path)
+
+    def summary(self) -> str:
+        """Return a Markdown table that sums the rows up."""
+        return table(self.short(self.rows))
+
+    def has(self, about: Row, mark: str) -> bool:
+        """Tell whether there are rows of this, made with the same."""
+        return any(row.items() >= (about | {MARK: mark}).items() for row in self.rows)
+
+    def put(self, about: Row, mark: str, *new: Row) -> None:
+        """Put rows of this in the place of older ones, and write the table."""
+        self.rows = [row for row in self.rows if not row.items() >= about.items()]
+        self.rows += [about | row | {MARK: mark} for row in new]
+        self.write()
+
+    def write(self) -> None:
+        """Write the table, and its summary beside it."""
+        text = io.StringIO()
+        lines = csv.DictWriter(text, self.columns, lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(self.rows)
+        write_whole(self.path, text.getvalue())
+        write_whole(self.path.with_suffix(".md"), f"{self.summary()}\n")

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.harness import Case, seconds
+from benchmarks.rows import table
 
 TOPICS = (
     "weightmap",
@@ -72,13 +73,6 @@ def measure(case: Case) -> dict[str, str]:
 
 def _ratio(value: float) -> str:
     return f"{value:.2f}x" if value < 2 else f"{value:.1f}x"
-
-
-def table(rows: list[dict[str, str]]) -> str:
-    """Rows as a Markdown table."""
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns), *([row[c] for c in columns] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def main() -> None:

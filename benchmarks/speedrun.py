@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.rows import Row, read, write
-from benchmarks.run import table
+from benchmarks.rows import MARK, Kept, Row
 from cellcount_lib.doctor import accelerators
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
@@ -43,7 +42,7 @@ CUTOFFS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)  # a fine grid would take longer than
 OUT = Path(__file__).resolve().parents[1] / "results" / "speedrun.csv"
 COLUMNS = (
     *("data", "entry", "seed", "target", "minutes", "cpu_minutes", "steps", "last_f1", "curve"),
-    *("machine", "made_with"),
+    *("machine", MARK),
 )
 
 ENTRIES: Registry[Mapping[str, Any]] = Registry(
@@ -154,7 +153,7 @@ def main() -> None:
     settings = {entry: ENTRIES[entry] for entry in given.entries}
     keep_freed_memory()
     machine = "; ".join(accelerators()) or processor()
-    rows = read(given.out)
+    kept = Kept(given.out, COLUMNS, summary)
     for name, _, dataset in (one.partition("=") for one in given.data):
         base = Training(dataset or name, profile=given.profile)
         target = TARGETS[name] if given.target is None else given.target
@@ -163,17 +162,15 @@ def main() -> None:
             training = replace(base, **settings[entry], seed=seed)
             recipe, profile = training.resolved()
             made = [str(recipe), str(profile), data.fingerprint, training_code(training)]
-            row = {"data": name, "entry": entry, "seed": str(seed), "target": f"{target:g}"}
-            row["machine"], known = machine, digest(made)
-            kept = [r for r in rows if any(r[c] != v for c, v in row.items())]
-            if any(r["made_with"] == known for r in rows if r not in kept):
+            about = {"data": name, "entry": entry, "seed": str(seed), "target": f"{target:g}"}
+            about["machine"], mark = machine, digest(made)
+            if kept.has(about, mark):
                 continue
             print(f"{name}, {entry}, seed {seed} ...", flush=True)
-            row |= timed(training, data, target) | {"made_with": known}
-            rows = [*kept, row]
-            write(given.out, rows, COLUMNS, table(summary(rows)))
-            print(f"  {row['minutes'] or 'never'} minutes; {row['curve']}", flush=True)
-    print(table(summary(rows)))
+            new = timed(training, data, target)
+            kept.put(about, mark, new)
+            print(f"  {new['minutes'] or 'never'} minutes; {new['curve']}", flush=True)
+    print(kept.summary())
 
 
 if __name__ == "__main__":

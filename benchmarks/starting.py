@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.counting import RULER, pictures, scored
-from benchmarks.rows import Row, read, write
-from benchmarks.run import table
+from benchmarks.rows import MARK, Kept, Row
 from cellcount_lib.data.datasets import Dataset
 from cellcount_lib.data.reading import read_all
 from cellcount_lib.data.sample import Sample
@@ -44,7 +43,7 @@ VAL = 8  # pictures
 SETTINGS: dict[str, Any] = {}  # other than the defaults of a training
 NOTHING, GONE_ON, AS_IT_IS = "from nothing", f"from {NUCLEI}", f"{NUCLEI} as it is"
 STARTS = (NOTHING, GONE_ON)
-COLUMNS = ("data", "labelled", "start", "seed", "f1", "mae", "minutes", "made_with")
+COLUMNS = ("data", "labelled", "start", "seed", "f1", "mae", "minutes", MARK)
 
 
 def labelled(dataset: Dataset, number: int, seed: int, out: Path) -> None:
@@ -106,14 +105,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
-    rows = read(given.out)
-
-    def add(row: Row) -> None:
-        same = {k: row[k] for k in ("data", "labelled", "start", "seed")}
-        rows[:] = [*(r for r in rows if not r.items() >= same.items()), row]
-        write(given.out, rows, COLUMNS, table(summary(rows)))
-        print(", ".join(f"{k} {v}" for k, v in row.items() if k != "made_with"), flush=True)
-
+    kept = Kept(given.out, COLUMNS, summary)
     for name, _, dataset in (one.partition("=") for one in given.data):
         dataset = dataset or name
         learnt, judged = pictures(dataset, "train"), list(read_all(pictures(dataset, "val")))
@@ -122,17 +114,18 @@ def main() -> None:
         mark = digest([learnt.fingerprint, weights, code, VAL, SETTINGS])
         asked = [(n, start, s) for s in given.seeds for n in given.labelled for start in STARTS]
         for number, start, seed in [(0, AS_IT_IS, 0), *asked]:
-            row = {"data": name, "labelled": str(number), "start": start, "seed": str(seed)}
-            row |= {"made_with": mark}
-            if any(known.items() >= row.items() for known in rows):
+            about = {"data": name, "labelled": str(number), "start": start, "seed": str(seed)}
+            if kept.has(about, mark):
                 continue
             begun = time.perf_counter()
             with tempfile.TemporaryDirectory() as work:
                 model = trained(learnt, number, start, seed, Path(work)) if number else NUCLEI
                 taken = {"minutes": f"{(time.perf_counter() - begun) / 60:.1f}"}
-                add(row | counted(model, judged) | taken)
-    write(given.out, rows, COLUMNS, table(summary(rows)))
-    print(table(summary(rows)))
+                new = counted(model, judged) | taken
+            kept.put(about, mark, new)
+            print(", ".join(f"{k} {v}" for k, v in (about | new).items()), flush=True)
+    kept.write()
+    print(kept.summary())
 
 
 if __name__ == "__main__":

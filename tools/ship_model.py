@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.counting import measured, pictures, scored
-from benchmarks.run import table as markdown
+from benchmarks.rows import table as markdown
 from cellcount_lib.data.datasets import Dataset, load
 from cellcount_lib.data.reading import read_all, some
 from cellcount_lib.data.sample import cell_width
