@@ -6,7 +6,8 @@
 Cells are matched at IoU 0.5, and by their centres, under the protocol `recommended`, its sizes
 scaled to the true width. AP is TP / (TP + FP + FN). Intervals are at 95%, over pictures; those of
 the difference to Otsu are paired. With --groups also dim pictures (99.8th percentile below 40) and
-the others, and cells of different widths, each for themselves.
+the others, and cells of different widths, each for themselves. Specks are labelled cells so small
+that the protocol's post-processing drops what is found there.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from tools.nuclei_pictures import open_folder
 RULER = protocol("recommended")
 DIM = 40  # grey levels, the 99.8th percentile
 WIDTHS = (0.0, 18.0, 36.0, np.inf)  # pixels
-ABOUT = ["model", "width", "said", "brightest", "seconds"]  # columns that are no scores
+ABOUT = ["model", "width", "said", "brightest", "specks", "seconds"]  # columns that are no scores
 
 
 def pictures(name: str, split: str) -> Dataset:
@@ -57,7 +58,10 @@ def scored(samples: Sequence[Sample], models: list[Model]) -> pd.DataFrame:
             scale=width / CELL_PX,
         )
         brightest = float(np.percentile(brightness(sample.image), HIGH_PERCENTILE))
-        about = (found.model.title, width, found.cell_px, brightest, taken)
+        least = RULER.postprocess.scaled(width / CELL_PX).cleaning.objects_below
+        areas = np.bincount(sample.labels.ravel())[1:]
+        specks = int(((areas > 0) & (areas < least)).sum())
+        about = (found.model.title, width, found.cell_px, brightest, specks, taken)
         rows.append(row | dict(zip(ABOUT, about, strict=True)))
     return pd.DataFrame(rows)
 
@@ -90,6 +94,7 @@ def line(rows: pd.DataFrame, otsu: pd.DataFrame) -> dict[str, object]:
     return {
         "number": len(rows),
         "cells": scores["n_true"],
+        "specks": int(rows["specks"].sum()),
         "counted by": ", ".join(f"{name} {by[name]}" for name in by.index),
         "F1": with_interval("f1"),
         "AP": with_interval("accuracy"),

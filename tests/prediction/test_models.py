@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.inference.info import SHIPPED, names
 from cellcount_lib.inference.model_file import load_model
@@ -163,6 +164,19 @@ def test_the_benchmark_of_counting_on_discs(tmp_path):
     assert found["F1"].str.startswith("1.000").all()
     assert found["counted by"].unique().tolist() == ["otsu-watershed 2"]
     assert found["F1 over Otsu"].tolist() == ["+0.000 (+0.00 to +0.00)", ""] * 3
+
+
+def test_specks_are_cells_too_small_to_be_kept():
+    """The protocol drops less than 200 pixels where cells are 38 wide: 14 where they are 10."""
+    from benchmarks.counting import scored
+
+    labels = np.zeros((60, 60), np.int32)
+    for number, side in enumerate((9, 9, 9, 4, 3), start=1):  # 81 pixels: a circle 10.2 wide
+        labels[5 : 5 + side, 11 * number - 10 : 11 * number - 10 + side] = number
+    image = (200 * (labels > 0)).astype(np.uint8)[..., None].repeat(3, axis=2)
+    rows = scored([Sample(image, labels, {"name": "a"})], open_models(OTSU))
+    assert rows["specks"].tolist() == [1]
+    assert rows["width"].tolist() == pytest.approx([10.2], abs=0.05)
 
 
 def test_fields_that_are_held_back(tmp_path):
