@@ -43,6 +43,17 @@ def test_chapter_4_of_collapses(ablation):
     assert 0.7 < learnt["f1"].mean() < 0.78, "as good as the others"
 
 
+def test_chapter_4_of_the_other_ruler(ablation):
+    runs = table("table1-recommended").results.runs.set_index(["label", "seed"])["f1"]
+    for network, lowest, highest in (("c-ResUnet", 0, 0.03), ("ResUnet", -0.03, 0)):
+        gains = runs[f"{network}, full"] - runs[f"{network}, no WM"]
+        assert len(gains) == 5
+        assert lowest < gains.mean() < highest
+    once = ablation.results.runs.set_index(["label", "seed"])["status"]
+    again = runs[once[once == "collapsed"].index]
+    assert ((again > 0.2).sum(), len(again)) == (4, 6)
+
+
 def test_chapter_4_of_the_crowd(ablation):
     runs = ablation.results.runs
     images = ablation.results.images.merge(runs[["run", "label"]], on="run")
