@@ -26,18 +26,21 @@ def table(rows: Sequence[Row]) -> str:
 class Kept:
     """The rows that a table has, each with the mark of what it was made with.
 
-    `columns` are those of the file; `short` makes the lines of the summary from all rows.
+    `columns` are those of the file; `summarised` makes the lines of the summary from all rows.
     """
 
     def __init__(
-        self, path: Path, columns: Sequence[str], short: Callable[[Sequence[Row]], list[Row]]
+        self,
+        path: Path,
+        columns: Sequence[str],
+        summarised: Callable[[Sequence[Row]], list[Row]],
     ) -> None:
-        self.path, self.columns, self.short = path, columns, short
+        self.path, self.columns, self.summarised = path, columns, summarised
         self.rows = read(path)
 
     def summary(self) -> str:
         """Return a Markdown table that sums the rows up."""
-        return table(self.short(self.rows))
+        return table(self.summarised(self.rows))
 
     def has(self, about: Row, mark: str) -> bool:
         """Tell whether there are rows of this, made with the same."""
