@@ -16,7 +16,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cellcount_lib.data.datasets import load  # noqa: E402
+from cellcount_lib.data.datasets import is_simulated, load  # noqa: E402
 from cellcount_lib.data.sample import Sample  # noqa: E402
 from cellcount_lib.files import write_whole  # noqa: E402
 from cellcount_lib.inference.heatmaps import load_heatmaps  # noqa: E402
@@ -52,7 +52,7 @@ def main() -> None:
     grid = load_grid(asked.grid, profile=asked.profile, seeds=[asked.seed])
     rows = {row.label: row.runs[0] for row in grid.rows if row.runs[0].chapter == NETWORK}
     (dataset,) = {run.parameters["dataset"] for run in rows.values()}
-    if not dataset.startswith("simulated"):
+    if not is_simulated(dataset):
         parser.error(f"{dataset}: only simulated pictures may be committed")
     sample, row, column = most_crowded([s for s in load(dataset, split="test") if s.count > 20])
     window = np.s_[row : row + SIZE[0], column : column + SIZE[1]]

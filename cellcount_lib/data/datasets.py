@@ -4,6 +4,7 @@ Taught in: 01_data
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -109,6 +110,18 @@ def load(
             f"{name} has no images in split {split!r}; it has {counts}; use split='all'"
         )
     return Dataset(name, split, scale, opened.manifest, chosen, opened.read, opened.fingerprint)
+
+
+def is_simulated(name: str) -> bool:
+    """Tell by the name of a dataset whether the simulator draws all of its pictures.
+
+    Examples
+    --------
+    >>> is_simulated("patches:5:simulated:nuclei"), is_simulated("simulated+bbbc038")
+    (True, False)
+    """
+    whole = re.sub(r"^((patches|fold):\d+:)+", "", name)
+    return all(part.partition(":")[0] == "simulated" for part in whole.split("+"))
 
 
 def _open(name: str, root: str | Path | None) -> Opened:

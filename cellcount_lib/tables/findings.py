@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from cellcount_lib.data.datasets import is_simulated
 from cellcount_lib.errors import DataError, unknown_name
 from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.scoring.letters import ALPHA, holm
@@ -122,7 +123,7 @@ def evidence(claims: Sequence[Claim], tables: Iterable[Tabled]) -> list[Evidence
                 claim=claim,
                 profile=table.profile,
                 title=table.grid.columns.get(claim.score, claim.score),
-                simulated=bool(datasets.str.startswith("simulated").all()),
+                simulated=all(map(is_simulated, set(datasets))),
                 row=row,
                 than=than,
                 difference=apart,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from cellcount_lib.data.datasets import is_simulated
 from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.scoring.cutoff import NO_KNEE
 from cellcount_lib.scoring.letters import SEEDS_FOR_LETTERS
@@ -197,7 +198,7 @@ def _notes(grid: Grid, results: Results, means: pd.DataFrame, metric: str) -> li
     rulers = " and ".join(sorted({str(p) for p in runs["protocol"] if str(p)}))
     data = " and ".join(sorted(set(runs["dataset"])))
     profile = grid.rows[0].runs[0].parameters["profile"]
-    simulated = all(name.startswith("simulated") for name in set(runs["dataset"]))
+    simulated = all(map(is_simulated, set(runs["dataset"])))
     notes.append(
         f"Dataset {data}{' (simulated pictures)' if simulated else ''}; profile {profile}; "
         f"protocol {rulers}; {results.images['image'].nunique()} test pictures. Mean ± standard "
