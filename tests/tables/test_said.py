@@ -1,9 +1,19 @@
 """What chapters say in words of committed tables: where no quoted number would be noticed."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from cellcount_lib.tables.committed import table
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+
+
+def means(name, score):
+    """Mean of a score over the trainings of each design."""
+    return table(name).results.runs.groupby("label")[score].mean()
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +71,45 @@ def test_chapter_4_of_the_crowd(ablation):
     scores = 2 * crowd["tp"] / (2 * crowd["tp"] + crowd["fp"] + crowd["fn"])
     best = scores.drop(["Otsu and watershed", "oracle"]).max()
     assert scores["Otsu and watershed"] == pytest.approx(best, abs=0.02)
+
+
+def test_chapter_10_of_labels_by_a_machine():
+    f1 = means("automatic-labels", "f1")
+    assert f1["Otsu and watershed"] < f1["automatic labels alone"] < f1["5 patches alone"]
+    first = {
+        n: f1[f"automatic labels, then {n} patches"] - f1[f"{n} patches alone"] for n in (5, 10, 20)
+    }
+    assert first[10] > 0.02
+    assert max(first[5], first[20]) < 0
+
+
+def test_chapter_10_of_wrong_labels():
+    assert means("noisy-labels", "f1").drop("Otsu and watershed").min() > 0.998
+    pq = means("noisy-labels", "pq")
+    order = ["clean", "every fifth cell missing", "ragged outlines", "both"]
+    assert list(pq[order].sort_values(ascending=False).index) == order
+
+
+def test_chapter_10_of_mirror_images():
+    splits, f1, pq = (means("mirrored", score) for score in ("splits", "f1", "pq"))
+    once = [label for label in splits.index if not label.endswith("mirrored")]
+    assert len(once) == 5
+    gains = {label: pq[f"{label}; mirrored"] - pq[label] for label in once}
+    assert max(gains, key=gains.get) == "nuclei, star-convex polygons"
+    for label in once:
+        assert splits[f"{label}; mirrored"] < splits[label]
+    runs = table("mirrored").results.runs.groupby("label")["f1"]
+    assert f1["neurons, mask; mirrored"] - f1["neurons, mask"] < runs.std()["neurons, mask"]
+
+
+def test_the_page_on_time_to_quality():
+    runs = pd.read_csv(RESULTS / "speedrun.csv").set_index(["data", "entry"])
+    assert runs.groupby(level=[0, 1]).size().eq(3).all()
+    minutes = runs["minutes"].groupby(level=[0, 1]).median()
+    assert runs.loc[("bbbc038", "small-crops"), "minutes"].isna().all()
+    half = minutes["bbbc038", "short"] / minutes["bbbc038", "recommended"]
+    assert 0.4 < half < 0.6
+    assert minutes["simulated"].max() < 1.5 * minutes["simulated"].min()
+    ends = runs["last_f1"].groupby(level=[0, 1]).median()
+    assert ends["bbbc038", "short"] < ends["bbbc038", "recommended"]
+    assert abs(ends["bbbc038", "small-crops"] - 0.8) < 0.01
