@@ -91,15 +91,16 @@ def test_chapter_10_of_wrong_labels():
 
 
 def test_chapter_10_of_mirror_images():
-    splits, f1, pq = (means("mirrored", score) for score in ("splits", "f1", "pq"))
+    splits, pq = means("mirrored", "splits"), means("mirrored", "pq")
     once = [label for label in splits.index if not label.endswith("mirrored")]
     assert len(once) == 5
     gains = {label: pq[f"{label}; mirrored"] - pq[label] for label in once}
     assert max(gains, key=gains.get) == "nuclei, star-convex polygons"
     for label in once:
         assert splits[f"{label}; mirrored"] < splits[label]
-    runs = table("mirrored").results.runs.groupby("label")["f1"]
-    assert f1["neurons, mask; mirrored"] - f1["neurons, mask"] < runs.std()["neurons, mask"]
+    runs = table("mirrored").results.runs.pivot(index="label", columns="seed", values="f1")
+    gains = runs.loc["neurons, mask; mirrored"] - runs.loc["neurons, mask"]
+    assert ((gains > 0.01).sum(), (abs(gains) < 0.001).sum()) == (2, 1)
 
 
 def test_the_page_on_time_to_quality():
