@@ -56,7 +56,7 @@ lint: .make/lint ## ruff (lint, format) and mypy
 bench: .make/installed ## time everything against its reference implementation (a few minutes)
 	$(STEP) "Benchmarks" -- $(BIN)/python -m benchmarks.run --out results/bench.md
 
-speedrun: .make/installed ## minutes until a training is good, for every entry; DATA=NAME[=DATASET] ... (hours; goes on where it stopped)
+speedrun: .make/installed ## minutes until a training is good, for every entry; DATA=NAME[=DATASET] ... (ten minutes for each; goes on where it stopped)
 	$(STEP) "Time to quality" -- $(BIN)/python -m benchmarks.speedrun --data $(DATA)
 
 install: .make/installed ## the environment only
