@@ -11,7 +11,7 @@ from cellcount_lib.prediction.reading import Plane
 # Of the way from a cutoff to 1: a network whose pixels are less sure in the mean is far from what
 # it knows. (0.82 for the cutoff 0.45; 1 of 40 validation pictures of nuclei lies below.)
 SURE = 2 / 3
-SATURATED = 0.01  # share of pixels at the largest value
+SATURATED = 0.01  # share of pixels at the largest value, in any channel
 AS_EXPECTED = (0.6, 1.6)  # times the expected width
 
 
@@ -35,6 +35,6 @@ def reasons(
     low, high = np.percentile(brightness(plane.image), (LOW_PERCENTILE, HIGH_PERCENTILE))
     if high - low < LEAST_RANGE:
         found.append("flat picture")
-    elif (plane.stored == plane.stored.max()).mean() > SATURATED:
+    elif (plane.stored == plane.stored.max()).any(axis=2).mean() > SATURATED:
         found.append("saturated picture")
     return found

@@ -33,14 +33,15 @@ def counted(
 ) -> Counted:
     """Count a picture by the model that suits it, its cells as wide as said or as they seem to be.
 
-    A width that is said in micrometres (`by_pixel_size`) makes an estimate needless. The first one
-    is what Otsu's threshold finds. Where the network then finds cells of another width, it looks
-    again, at what it found. `options` are those of `predict`.
+    A width that is said in micrometres (`by_pixel_size`) makes an estimate needless, for a model
+    that knows the pixel size of its training pictures. The first estimate is what Otsu's threshold
+    finds. Where the network then finds cells of another width, it looks again, at what it found.
+    `options` are those of `predict`.
     """
     model = choose(models, image)
     if cell_px is not None:
         return Counted(model, model.apply(image, cell_px=cell_px, **options), cell_px, "option")
-    if by_pixel_size:
+    if by_pixel_size and model.pixel_size_um is not None:
         return Counted(model, model.apply(image, **options), None, "pixel size")
     width = estimated_width(image) if model.measures else None
     origin = "pixel size, or as in training" if width is None else "estimated"

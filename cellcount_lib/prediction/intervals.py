@@ -20,7 +20,7 @@ import pandas as pd
 from cellcount_lib.errors import DataError, InputError
 
 
-def quantile(counts: Sequence[int], truth: Sequence[int], *, level: float = 0.9) -> float:
+def quantile(counts: Sequence[int], truth: Sequence[float], *, level: float = 0.9) -> float:
     """Return the error, per square root of the count plus one, that intervals allow for.
 
     Examples
@@ -75,7 +75,9 @@ def calibrated(counts: Path, truth: Path, *, level: float = 0.9) -> tuple[pd.Dat
     rows = ours[["image", "plane", "count"]] if "plane" in ours else ours[["image", "count"]]
     limits = [interval(count, allowed) for count in ours["count"]]
     low, high = zip(*limits, strict=True)
-    return rows.assign(low=low, high=high, truth=found.astype("Int64")), int(both.sum()), allowed
+    if (found[both] % 1 == 0).all():  # else it is a mean, of two persons
+        found = found.astype("Int64")
+    return rows.assign(low=low, high=high, truth=found), int(both.sum()), allowed
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from cellcount_lib.data.stretch import HIGH_PERCENTILE, LOW_PERCENTILE
 from cellcount_lib.errors import InputError
 from cellcount_lib.inference.engine import load_onnx
 from cellcount_lib.inference.info import names, shipped
-from cellcount_lib.inference.network import Network, Prediction, predict
+from cellcount_lib.inference.network import Network, Prediction, budget, predict
 from cellcount_lib.postprocess.otsu import otsu_watershed
 from cellcount_lib.scoring.protocols import CELL_PX
 from cellcount_lib.scoring.protocols import protocol as named
@@ -35,6 +35,7 @@ class Model(NamedTuple):
     apply: Counter
     cell_px: float | None = None  # width of the cells that a network was trained on
     measures: bool = True  # whether the width of a picture's cells may be estimated
+    pixel_size_um: float | None = None  # of the pictures that a network was trained on, if known
 
     @property
     def title(self) -> str:
@@ -56,6 +57,10 @@ def open_models(
     a `device` or a `precision` is asked for. `at_once` pictures will share this machine.
     """
     if name == OTSU:
+        if device is not None or precision != "auto":
+            raise InputError(
+                f"{OTSU} is no network: expected no --device and no --precision beside it"
+            )
         return [Model(OTSU, otsu)]
     opened = CHOSEN_FROM if name == AUTO else (name,)
     return [_open(one, device=device, precision=precision, at_once=at_once) for one in opened]
@@ -121,13 +126,34 @@ def _open(name: str, *, device: str | None, precision: str, at_once: int) -> Mod
     else:
         network = load_onnx(path, at_once=at_once)
         weights = network.weights
-    neurons = name == NEURONS
-    apply = partial(_yellow if neurons else predict, network)
-    return Model(f"{Path(name).stem} {weights}", apply, network.info.cell_px, measures=not neurons)
+    neurons, info = name == NEURONS, network.info
+    ask = partial(_sharing, at_once) if torch_asked or path.suffix == ".safetensors" else predict
+    return Model(
+        f"{Path(name).stem} {weights}",
+        partial(_yellow, ask, network) if neurons else partial(ask, network),
+        info.cell_px,
+        measures=not neurons,
+        pixel_size_um=info.pixel_size_um,
+    )
 
 
-def _yellow(network: Network, image: NDArray[np.uint8], **options: Any) -> Prediction:
-    return predict(network, in_yellow(image), **options)
+def _yellow(ask: Counter, network: Network, image: NDArray[np.uint8], **options: Any) -> Prediction:
+    return ask(network, in_yellow(image), **options)
+
+
+def _sharing(
+    at_once: int, network: Network, image: NDArray[np.uint8], **options: Any
+) -> Prediction:
+    """Predict by torch, in the share of the free memory that each of `at_once` pictures may take.
+
+    Too little memory is a MemoryError, as it is elsewhere; torch raises a RuntimeError.
+    """
+    try:
+        return predict(network, image, memory_mb=budget(None) / at_once / 1e6, **options)
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise MemoryError(f"not enough memory ({error})") from error
 
 
 def otsu(

@@ -113,7 +113,8 @@ def _plane(path: Path, stored: NDArray[Any], channels: Sequence[int] | None) -> 
     chosen = _choose(path, stored, channels)
     values, note = to_uint8(_whole_numbers(chosen))
     image = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
-    return Plane(0, np.ascontiguousarray(image), chosen, note["intensity"])
+    measured = chosen[..., [c > 0 for c in channels]] if channels else chosen  # black is none
+    return Plane(0, np.ascontiguousarray(image), measured, note["intensity"])
 
 
 def _choose(path: Path, stored: NDArray[Any], channels: Sequence[int] | None) -> NDArray[Any]:

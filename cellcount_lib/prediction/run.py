@@ -110,7 +110,7 @@ def find_pictures(patterns: Iterable[str], *, out: Path | None = None) -> list[P
             what = "a folder without any" if path.is_dir() else "nothing of that name"
             raise InputError(f"{pattern}: expected pictures ({kinds}), found {what}")
         paths |= pictures
-    ordered = sorted(paths)
+    ordered = sorted({path.resolve(): path for path in sorted(paths, reverse=True)}.values())
     return [Picture(p, key) for p, key in zip(ordered, _keys(ordered), strict=True)]
 
 
@@ -129,7 +129,7 @@ def _keys(paths: Sequence[Path]) -> list[str]:
     """
 
     def forms(path: Path) -> list[str]:
-        whole = "-".join(part for part in path.absolute().parts if part != path.anchor)
+        whole = "-".join(path.absolute().parts[1:])  # without the root: a name inside `out`
         return [path.stem, path.name, f"{path.parent.name}-{path.name}", whole]
 
     keys = [forms(path)[0] for path in paths]

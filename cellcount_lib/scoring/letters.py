@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.scoring.stats import PictureCounts, better, estimate, resampled
+from cellcount_lib.scoring.stats import SIGNED, PictureCounts, better, estimate, resampled
 
 ALPHA = 0.05
 SEEDS_FOR_LETTERS = 5
@@ -20,12 +20,13 @@ def letters(rows: Sequence[PictureCounts], metric: str) -> list[str]:
     """Compare every pair of rows, correct by Holm's rule, and mark those that share a group.
 
     A design with fewer than five trainings has no letter, and is in no comparison. No row has one
-    where fewer than two can be compared, none of them is trained, or pictures differ.
+    where fewer than two can be compared, none of them is trained, or pictures differ; nor for an
+    error with a sign, of which two may be equally wrong and differ.
     """
     marked = [i for i, row in enumerate(rows) if row.enough(SEEDS_FOR_LETTERS)]
     marks = [""] * len(rows)
     alike = len({tuple(rows[i].pictures) for i in marked}) == 1
-    if len(marked) < 2 or not alike or not any(rows[i].trained for i in marked):
+    if metric == SIGNED or len(marked) < 2 or not alike or not any(rows[i].trained for i in marked):
         return marks
     scores = [resampled(rows[i], metric) for i in marked]
     pairs = list(combinations(range(len(marked)), 2))

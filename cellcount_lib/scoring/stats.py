@@ -43,6 +43,8 @@ SEEDS_FOR_INTERVAL = 3
 LOWER_IS_BETTER = ("mae", "medae", "splits", "merges")
 NO_SHARES = (*LOWER_IS_BETTER, "mpe_percent", "r2", "px_mcc")  # all other scores go from 0 to 1
 ADDED_UP = ("tp", "fp", "fn", "px_")  # scores of these columns need their sums over pictures only
+SIGNED = "mpe_percent"  # better is nearer to 0, so a difference of two says nothing of which
+ROUNDING = 1e-12  # of sums of scores: nothing below it is a difference
 NO_COUNTS = ("run", "image", "status", "cutoff")
 
 
@@ -152,7 +154,7 @@ class Estimate(NamedTuple):
         from scipy.special import stdtr
 
         if self.error == 0:
-            return float(self.value == 0)
+            return float(abs(self.value) < ROUNDING)
         return float(2 * stdtr(self.freedom, -abs(self.value) / self.error))
 
 
@@ -182,15 +184,18 @@ def interval(
     all score the same it has no width: they are too easy or too few, which does not make the score
     certain.
     """
+    from scipy.special import expit, logit
+
     if not row.enough(SEEDS_FOR_INTERVAL):
         return None
     score = estimate(resampled(row, metric, resamples=resamples, seed=seed))
     value, reach = score.value, score.reach()
-    if metric in NO_SHARES or not 0 < value < 1:
+    if metric in NO_SHARES:
         return value - reach, value + reach
-    odds, factor = value / (1 - value), np.exp(reach / (value * (1 - value)))
-    low, high = (float(o / (1 + o)) for o in (odds / factor, odds * factor))
-    return low, high
+    if not 0 < value < 1:
+        return max(value - reach, 0.0), min(value + reach, 1.0)
+    reach /= value * (1 - value)
+    return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
 
 
 def difference(
@@ -231,7 +236,7 @@ def estimate(one: Resampled, other: Resampled | None = None) -> Estimate:
             alike -= apart.var(axis=0, ddof=1).mean() / (len(whole) - 1)
     parts.append((max(alike, 0.0), len(one.row.pictures) - 1))
     variance = sum(part for part, _ in parts)
-    if variance < 1e-24:  # nothing varies but the last digits of sums
+    if variance < ROUNDING**2:  # nothing varies but the last digits of sums
         return Estimate(value, 0.0, 1.0)
     freedom = variance**2 / sum(part**2 / free for part, free in parts)
     return Estimate(value, float(np.sqrt(variance)), float(freedom))
@@ -300,6 +305,6 @@ def probability_of_improvement(a: PictureCounts, b: PictureCounts, metric: str) 
 
 def better(metric: str, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return numbers of which the higher is the better."""
-    if metric == "mpe_percent":
+    if metric == SIGNED:
         return -np.abs(scores)
     return -scores if metric in LOWER_IS_BETTER else scores

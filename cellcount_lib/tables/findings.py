@@ -19,11 +19,12 @@ from functools import cached_property
 from pathlib import Path
 
 from cellcount_lib.data.datasets import is_simulated
-from cellcount_lib.errors import DataError, unknown_name
+from cellcount_lib.errors import DataError, InputError, unknown_name
 from cellcount_lib.runs.grid import Grid, Row
 from cellcount_lib.scoring.letters import ALPHA, holm
 from cellcount_lib.scoring.stats import (
     SEEDS_FOR_INTERVAL,
+    SIGNED,
     Difference,
     PictureCounts,
     better,
@@ -48,6 +49,13 @@ class Claim:
     score: str
     row: str
     than: str
+
+    def __post_init__(self) -> None:
+        if self.score == SIGNED:
+            raise InputError(
+                f"{self.table}: {self.row}: expected a score of which more or less is better; "
+                f"{SIGNED} has a sign, take mae"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +171,7 @@ def _strength(claim: Claim, row: PictureCounts, than: PictureCounts, p: float | 
         return (which + SHOWN) if p <= ALPHA else OPEN
     twice = all(len(r.seeds) > 1 for r in (row, than) if r.trained)
     apart = min(one) > max(other) or min(other) > max(one)
-    if not twice or not apart or row.pictures != than.pictures:
+    if not twice or not apart or row.pictures != than.pictures or len(row.pictures) < 2:
         return OPEN
     as_they_are = (resampled(replace(r, trained=False), claim.score) for r in (row, than))
     return (which + SEEN) if estimate(*as_they_are).p() <= ALPHA else OPEN

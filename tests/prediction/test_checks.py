@@ -52,3 +52,10 @@ def test_pictures():
     assert reasons(deep, GOOD, cell_px=20, cutoff=0.7) == [
         "saturated picture"
     ]  # by the values of the file
+
+
+def test_one_channel_may_be_saturated():
+    colour = RAMP.stored.repeat(3, axis=2)
+    colour[:4, :, 2] = 255  # 2 pixels in a hundred, in blue alone
+    saturated = Plane(0, colour.astype(np.uint8), colour, "as stored")
+    assert reasons(saturated, GOOD, cell_px=20, cutoff=0.7) == ["saturated picture"]

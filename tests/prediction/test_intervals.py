@@ -56,6 +56,13 @@ def test_the_command(tables):
     assert found.iloc[0][["count", "low", "high", "truth"]].tolist() == [0, 0, 2, 2]
 
 
+def test_two_persons_may_have_counted(tables):
+    truth = pd.read_csv(tables / "truth.csv")
+    truth.assign(count=truth["count"] + 0.5).to_csv(tables / "truth.csv", index=False)
+    rows, number, allowed = calibrated(tables / "counts.csv", tables / "truth.csv")
+    assert (rows["truth"].iloc[0], number, allowed) == (2.5, 9, 2.5)
+
+
 def test_mistakes(tables):
     def said(text):
         (tables / "truth.csv").write_text(text)

@@ -8,6 +8,7 @@ import torch
 
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.simulate import simulate
+from cellcount_lib.errors import InputError
 from cellcount_lib.inference.info import SHIPPED, names
 from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.inference.network import Prediction
@@ -74,7 +75,8 @@ class Scripted:
 def looks(*widths, image, **options):
     network = Scripted(*widths)
     measures = options.pop("measures", True)
-    found = counted(image, [Model("nuclei 1", network, 20.0, measures)], **options)
+    pixel = options.pop("pixel", None)  # size in the training pictures
+    found = counted(image, [Model("nuclei 1", network, 20.0, measures, pixel)], **options)
     return network.asked, found.cell_px, found.cell_px_from
 
 
@@ -105,8 +107,43 @@ def test_a_network_looks_again_at_cells_of_another_width(discs, flat):
 
 def test_what_is_said_is_not_estimated(discs):
     assert looks(50, image=discs, cell_px=7.0) == ([7.0], 7.0, "option")
-    assert looks(50, image=discs, by_pixel_size=True) == ([None], None, "pixel size")
+    assert looks(50, image=discs, by_pixel_size=True, pixel=0.5) == ([None], None, "pixel size")
     assert looks(50, image=discs, measures=False)[0] == [None]
+
+
+def test_a_pixel_size_says_nothing_to_a_model_that_does_not_know_its_own(discs):
+    asked, width, origin = looks(21, image=discs, by_pixel_size=True)
+    assert asked == [width] == [pytest.approx(24, rel=0.1)]
+    assert origin == "estimated"
+
+
+@pytest.mark.parametrize("asked", [{"device": "cpu"}, {"precision": "fp32"}])
+def test_otsu_has_no_device_and_no_precision(asked):
+    with pytest.raises(InputError, match="otsu-watershed is no network"):
+        open_models(OTSU, **asked)
+
+
+def test_pictures_at_once_share_the_memory_whatever_runs_the_network(monkeypatch):
+    given = []
+
+    def predict(network, image, *, memory_mb):
+        given.append(memory_mb)
+
+    monkeypatch.setattr("cellcount_lib.prediction.models.predict", predict)
+    monkeypatch.setattr("cellcount_lib.prediction.models.budget", lambda memory_mb: 8e9)
+    for at_once in (1, 8):
+        open_models(NUCLEI, device="cpu", at_once=at_once)[0].apply(dyed(GREY))
+    assert given == [8000, 1000]
+
+
+def test_torch_without_memory_is_a_picture_that_fails(monkeypatch):
+    def predict(*args, **options):
+        return torch.empty(2**50)
+
+    monkeypatch.setattr("cellcount_lib.prediction.models.predict", predict)
+    (model,) = open_models(NUCLEI, device="cpu")
+    with pytest.raises(MemoryError, match="not enough memory"):
+        model.apply(dyed(GREY))
 
 
 def test_the_shipped_models():

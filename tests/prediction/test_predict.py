@@ -320,6 +320,17 @@ def test_sources_are_found_once_and_named_apart(tmp_path):
     assert find_pictures([str(paths[5])])[0].path == paths[5]  # asked for by name: taken
 
 
+def test_names_of_results_stay_inside_their_folder(tmp_path, monkeypatch):
+    for place in ("one/images/1.png", "two/images/1.png"):  # name and folder are the same
+        touch(tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    found = find_pictures(["one/images", "two/images", str(tmp_path / "one" / "images")])
+    assert len(found) == 2  # each once, however it is spelled
+    assert len({s.key for s in found}) == 2
+    for source in found:
+        assert (tmp_path / "out" / source.key).parent == tmp_path / "out"
+
+
 def test_a_file_never_has_the_name_of_another_files_page(tmp_path):
     for name in ("a.tif", "a_0001.png", "b_0001.png", "A_0002.png"):
         touch(tmp_path / name)

@@ -105,6 +105,10 @@ def test_rows_that_cannot_be_compared_have_no_letters():
     assert letters([design(5), design(5, n=20)], "f1") == ["", ""]
 
 
+def test_an_error_with_a_sign_has_no_letters():
+    assert letters([design(5, hit=0.9), design(5, hit=0.2)], "mpe_percent") == ["", ""]
+
+
 def test_bad_p_values():
     for p in ([0.1, 1.2], [np.nan], 0.1):
         with pytest.raises(InputError, match="p_values"):

@@ -10,6 +10,7 @@ import scipy.stats
 from benchmarks.coverage import DESIGNS, coverage, differing, power
 from cellcount_lib.errors import InputError
 from cellcount_lib.scoring import stats
+from cellcount_lib.scoring.letters import letters
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.stats import (
     PictureCounts,
@@ -250,6 +251,26 @@ def test_resamples_of_odd_images_stay_finite(metric):
     # most resamples of these lack cells, predictions, or a spread of counts
     odd = rows([0, 0, 0, 4], [0, 0, 0, 1], [0, 0, 2, 0])
     assert np.isfinite(interval(fixed(odd), metric, resamples=300)).all()
+
+
+@pytest.mark.parametrize("true", [[5, 0, 0], [1001, 0, 0]])
+@pytest.mark.parametrize("hit", [0, 1])
+def test_the_interval_of_a_share_ends_at_0_and_1(true, hit):
+    low, high = interval(fixed(rows(true, [hit, 0, 0], [0, 0, 0])), "f1", resamples=300)
+    assert 0 <= low <= high <= 1
+
+
+def test_rounding_is_no_difference():
+    """The same scores, whose sums over five and seven trainings end in other digits."""
+    found = []
+    for seed in range(20):
+        true = np.random.default_rng(seed).poisson(9, 12)
+        nothing = rows(true, 0 * true, 0 * true)  # what a collapsed training predicts
+        five, seven = (counts(*[nothing] * n) for n in (5, 7))
+        found.append(difference(five, seven, "mae"))
+        assert letters([five, seven], "mae") == ["a", "a"]
+    assert any(less.value != 0 for less in found)
+    assert all(less.p == 1 for less in found)
 
 
 def test_intervals_depend_on_the_seed_alone_and_not_on_the_order_of_pictures():

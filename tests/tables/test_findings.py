@@ -86,6 +86,17 @@ def test_what_is_not_trained_needs_no_second_training():
     assert found(Made(both, untrained=("a", "b"))).strength == "shown"
 
 
+def test_one_picture_shows_nothing():
+    one, other = [GOOD[:1], less(GOOD[:1], 1)], [BAD[:1], less(BAD[:1], 1)]
+    assert min(one) > max(other)
+    assert found(Made(results(a=one, b=other))).strength == "open"
+
+
+def test_a_score_with_a_sign_is_no_claim():
+    with pytest.raises(InputError, match="mpe_percent has a sign, take mae"):
+        Claim("made", "mpe_percent", "a", "b")
+
+
 def test_more_claims_ask_for_more():
     """Holm: of three with p in (0.0167, 0.05), none is shown; alone, each is."""
     seeds = np.random.default_rng(39).integers(3, 10, (6, 8)).tolist()
