@@ -85,12 +85,7 @@
     }
     const { low, high } = range(picture);
     if (high - low < LEAST_RANGE) found.push("flat picture");
-    else {
-      let largest = 0, often = 0;
-      for (const value of picture.grey) (largest = Math.max(largest, value));
-      for (const value of picture.grey) often += value === largest;
-      if (often / picture.grey.length > ABOUT.saturated) found.push("saturated picture");
-    }
+    else if (picture.saturated > ABOUT.saturated) found.push("saturated picture");
     return found;
   }
 

@@ -1,7 +1,7 @@
 // From a file to the values of its pixels: PNG and JPEG by the browser, 16 bits and TIFF by hand.
 "use strict";
 (() => {
-  const { made, toUint8 } = globalThis.cellcount;
+  const { made, rint, toUint8 } = globalThis.cellcount;
   const MOST_PIXELS = 50e6;
 
   function checkSize(width, height) {
@@ -79,7 +79,7 @@
     const pages = UTIF.decode(buffer).filter((page) => page.t256);
     if (!pages.length) throw Error("Expected a TIFF with a picture, found none in it.");
     const [page] = pages, tag = (number, usual) => (page[`t${number}`] ?? [usual])[0];
-    const width = tag(256), height = tag(257), bits = tag(258, 1), kind = tag(262, 1), isFloat = tag(339, 1) === 3;
+    const width = tag(256), height = tag(257), kind = tag(262, 1);
     let channels = tag(277, 1);
     checkSize(width, height);
     if (![1, 5, 7, 8, 32773, 32946].includes(tag(259, 1)) || tag(317, 1) > 2) throw Error("Expected a TIFF without compression or with LZW, deflate or JPEG.");
@@ -93,30 +93,51 @@
       if (![1, 3].includes(channels - alpha) || (channels > 1 && tag(284, 1) === 2)) {
         throw Error(`Expected grey or RGB, found ${channels} channels; save the one to count as a picture of its own.`);
       }
-      const stored = numbers(page, bits, isFloat);
+      const stored = numbers(page, tag(258, 1), tag(339, 1));
       channels -= alpha;
       values = alpha ? stored.filter((_, i) => i % 4 < 3) : stored;
     }
     return { width, height, channels, values, pages: pages.length };
   }
 
-  // Pixels of a page as whole numbers; floats are mapped to 16 bits (prediction/reading.py).
-  function numbers(page, bits, isFloat) {
-    const { buffer, byteOffset, byteLength } = page.data.slice();
-    if (bits === 8 && !isFloat) return new Uint8Array(buffer, byteOffset, byteLength);
-    if (bits === 16 && !isFloat) return new Uint16Array(buffer, byteOffset, byteLength / 2); // UTIF mends the order
-    if (bits !== 32 || !isFloat) throw Error(`Expected 8 or 16 bits, or floats of 32, found ${bits} bits.`);
-    const view = new DataView(buffer, byteOffset, byteLength);
-    const floats = Float64Array.from({ length: byteLength / 4 }, (_, i) => view.getFloat32(4 * i, page.isLE));
+  // Arrays by SampleFormat (tag 339) and bits; a file of format 4 does not say what it holds.
+  const UNSIGNED = { 8: Uint8Array, 16: Uint16Array };
+  const KINDS = { 1: UNSIGNED, 2: { 8: Int8Array, 16: Int16Array }, 3: { 32: Float32Array }, 4: UNSIGNED };
+
+  // Pixels of a page, with the values of the file.
+  function numbers(page, bits, format) {
+    const Kind = KINDS[format]?.[bits];
+    if (!Kind) {
+      const found = format === 3 ? "floats" : format > 4 ? "complex numbers" : "integers";
+      throw Error(`Expected integers of 8 or 16 bits or floats of 32, found ${found} of ${bits} bits.`);
+    }
+    const { buffer, byteLength } = page.data.slice();
+    if (Kind !== Float32Array) return new Kind(buffer, 0, byteLength / Kind.BYTES_PER_ELEMENT); // UTIF mends the order
+    const view = new DataView(buffer);
+    return made(Kind, byteLength / 4, (i) => view.getFloat32(4 * i, page.isLE));
+  }
+
+  // Values for toUint8: signed ones and floats are mapped to 16 bits (prediction/reading.py: _whole_numbers).
+  function wholeNumbers(values) {
+    if (values instanceof Uint8Array || values instanceof Uint16Array) return values;
     let low = Infinity, high = -Infinity;
-    for (const value of floats) {
+    for (const value of values) {
       if (!Number.isFinite(value)) throw Error("Expected numbers, found NaN or infinity among the pixels.");
       (low = Math.min(low, value)), (high = Math.max(high, value));
     }
-    return Uint16Array.from(floats, (value) => globalThis.cellcount.rint(((value - low) / (high > low ? high - low : 1)) * 65535));
+    const span = high > low ? high - low : 1;
+    return made(Uint16Array, values.length, (i) => rint(((values[i] - low) / span) * 65535));
   }
 
-  // Read a file as { width, height, rgb, grey, pages }: 8 bits to see, the mean of what is stored.
+  // The share of pixels of which a channel has the largest value of all (prediction/checks.py).
+  function saturated(values, channels) {
+    let largest = -Infinity, often = 0;
+    for (const value of values) (largest = Math.max(largest, value));
+    for (let p = 0; p < values.length; p += channels) often += values.subarray(p, p + channels).includes(largest);
+    return (often * channels) / values.length;
+  }
+
+  // Read a file as { width, height, rgb, grey, saturated, pages }: 8 bits to see, the mean of what is stored.
   async function readPicture(file, tiffReader) {
     const buffer = await file.arrayBuffer(), bytes = new Uint8Array(buffer);
     if (!bytes.length) throw Error("The file is empty; copy or download it again.");
@@ -126,14 +147,14 @@
     let read;
     if (isTiff) read = readTiff(buffer, await tiffReader());
     else read = png?.depth === 16 ? await readPng16(png) : await readByBrowser(file);
-    const { width, height, channels, values, pages = 1 } = read, eight = toUint8(values), each = 3 / channels;
+    const { width, height, channels, values, pages = 1 } = read, eight = toUint8(wholeNumbers(values)), each = 3 / channels;
     const rgb = channels === 3 ? eight : made(Uint8Array, 3 * eight.length, (i) => eight[Math.floor(i / each)]);
     const grey = made(Float32Array, width * height, (p) => {
       let sum = 0;
       for (let c = 0; c < channels; c++) sum += values[p * channels + c];
       return sum / channels;
     });
-    return { width, height, rgb, grey, pages };
+    return { width, height, rgb, grey, saturated: saturated(values, channels), pages };
   }
 
   Object.assign(globalThis.cellcount, { readPicture, inflate });

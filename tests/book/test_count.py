@@ -22,6 +22,7 @@ from cellcount_lib.postprocess.postprocess import POSTPROCESS
 from cellcount_lib.prediction.counter import counted
 from cellcount_lib.prediction.intervals import interval
 from cellcount_lib.prediction.models import CHOSEN_FROM, NEURONS, NUCLEI, OTSU, open_models
+from cellcount_lib.prediction.outputs import measure
 from cellcount_lib.prediction.reading import read_pictures
 from cellcount_lib.scoring.matching import match
 from cellcount_lib.scoring.protocols import protocol
@@ -31,14 +32,14 @@ from tests.book.live import DROP, ask, base64_of, numbers, png, tiff
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Count</title>
 <div class="cellcount-count"></div><script src="count/count.js"></script></html>"""
 
-COUNT = """async ([png, name, said, mirrored]) => {
-  const { readPicture, startEngine, bytesOf, ABOUT } = globalThis.cellcount;
+COUNT = """async ([file, name, said, mirrored]) => {
+  const { readPicture, startEngine, load, bytesOf, ABOUT } = globalThis.cellcount;
   if (mirrored) {
     globalThis.engine = null; // that one has opened the network as it is
     ABOUT.models[name].mirrored = true;
   }
   const engine = await (globalThis.engine ??= startEngine());
-  const given = await readPicture(new File([bytesOf(png)], "a.png"));
+  const given = await readPicture(new File([bytesOf(file)], "a"), () => load("tiff"));
   const { suits } = await engine.ask("look", { given });
   if (name === "auto") name = suits;
   if (name) await engine.open(name);
@@ -49,13 +50,9 @@ COUNT = """async ([png, name, said, mirrored]) => {
 }"""
 
 READ = """async ([bytes, name]) => {
-  const { readPicture, bytesOf } = globalThis.cellcount;
-  const tiff = () => new Promise((resolve) => {
-    globalThis.cellcount.keep = (_, content) => resolve(content);
-    document.head.append(Object.assign(document.createElement("script"), { src: "count/tiff.js" }));
-  });
+  const { readPicture, load, bytesOf } = globalThis.cellcount;
   try {
-    const read = await readPicture(new File([bytesOf(bytes)], name), tiff);
+    const read = await readPicture(new File([bytesOf(bytes)], name), () => load("tiff"));
     return { ...read, rgb: text(read.rgb), grey: text(read.grey) };
   } catch (error) { return { error: error.message }; }
 }"""
@@ -231,6 +228,7 @@ def lzw(array) -> bytes:
 COLOUR = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
 DEEP = np.random.default_rng(1).gamma(2, 900, (41, 29)).astype(np.uint16)
 DEEP_COLOUR = np.random.default_rng(2).integers(0, 4000, (23, 31, 3), dtype=np.uint16)
+SIGNED = np.where(DEEP > 2000, 1500, -500).astype(np.int16)  # cells on a ground below 0
 FILES = {
     "grey.png": png(COLOUR[..., 0]),
     "colour.png": png(COLOUR),
@@ -248,6 +246,17 @@ FILES = {
     "lzw.tif": lzw(COLOUR),
     "float.tif": tiff((DEEP / 7).astype(np.float32)),
     "float-big-endian.tif": tiff((DEEP / 7).astype(np.float32), byteorder=">"),
+    "float-alpha.tif": tiff(
+        np.dstack([DEEP_COLOUR / -7, np.full((23, 31), 1e6)]).astype(np.float32),
+        photometric="rgb",
+        extrasamples=[2],
+    ),
+    "signed.tif": tiff(SIGNED),
+    "signed-big-endian.tif": tiff(SIGNED, byteorder=">"),
+    "signed-8.tif": tiff((SIGNED // 20).astype(np.int8)),
+    "signed-8-above-0.tif": tiff((DEEP % 100).astype(np.int8)),
+    "signed-levels.tif": tiff(DEEP.astype(np.int16) - 900, compression="zlib", predictor=2),
+    "signed-colour.tif": tiff(DEEP_COLOUR.astype(np.int16) - 900, photometric="rgb"),
     "constant.png": png16(np.full((9, 9), 3000, np.uint16)),
 }
 
@@ -261,9 +270,23 @@ def test_files_are_read_as_python_reads_them(page, tmp_path, name):
     assert "error" not in read, read
     shape = (read["height"], read["width"])
     assert numbers(read["rgb"], np.uint8, (*shape, 3)).tolist() == plane.image.tolist()
-    if not name.startswith("float"):
-        grey = numbers(read["grey"], np.float32, shape)
-        np.testing.assert_allclose(grey, plane.stored.mean(axis=2), rtol=1e-6)
+    grey = numbers(read["grey"], np.float32, shape)
+    stored = plane.stored.mean(axis=2, dtype=np.float64)
+    np.testing.assert_allclose(grey, stored, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16])
+def test_intensities_are_in_the_units_of_the_file(page, tmp_path, kind):
+    path = tmp_path / "cells.tif"
+    image = simulate(1, style="nuclei-medium", size=(260, 330)).image
+    path.write_bytes(tiff((image[..., 0] * 12.3 - 400).astype(kind)))
+    (plane,) = read_pictures(path).planes
+    want = measure(plane, counted(plane.image, open_models(OTSU)).prediction, None).objects
+    found = ask(page, COUNT, [base64_of(path.read_bytes()), None, None, False])["objects"]
+    assert len(want) > 3
+    assert [one["area_px"] for one in found] == [one["area_px"] for one in want]
+    intensities = [one["mean_intensity"] for one in found]
+    assert intensities == pytest.approx([one["mean_intensity"] for one in want], abs=1e-3)
 
 
 PLANES = tiff(np.zeros((5, 9, 9), np.uint8), planarconfig="separate", photometric="minisblack")
@@ -275,6 +298,11 @@ BROKEN = {
     "bomb.png": (BOMB, "50 million"),
     "channels.tif": (PLANES, "5 channels"),
     "white.tif": (tiff(COLOUR[..., 0], photometric="miniswhite"), "inverted grey"),
+    "float-16.tif": (
+        tiff(DEEP.astype(np.float16)),
+        "integers of 8 or 16 bits or floats of 32, found floats of 16 bits",
+    ),
+    "signed-32.tif": (tiff(DEEP.astype(np.int32)), "found integers of 32 bits"),
     "nan.tif": (tiff(np.full((9, 9), np.nan, np.float32)), "NaN"),
     "signature.tif": (b"II*\0" + bytes(20), "found none in it"),
 }
@@ -385,6 +413,16 @@ def test_a_picture_is_dropped_and_what_is_wrong_with_the_next_is_said(browser, f
     page.evaluate(DROP, [base64_of(png(np.full((64, 64, 3), 9, np.uint8))), "flat.png"])
     page.wait_for_selector("text=look at this one: no cells; flat picture")
     assert cells(page) == 0
+    bright = np.full((64, 64), -900, np.int16)
+    bright[:32] = -300  # the largest value lies below 0, too
+    page.evaluate(DROP, [base64_of(tiff(bright)), "below-0.tif"])
+    page.wait_for_selector("text=below-0.tif: 64 x 64 pixels")
+    assert "saturated picture" in page.locator(".result ul").inner_text()
+    blue = np.zeros((64, 64, 3), np.uint8) + np.arange(64, dtype=np.uint8)[:, None, None]
+    blue[:2, :, 2] = 255  # in one channel
+    page.evaluate(DROP, [base64_of(png(blue)), "blue.png"])
+    page.wait_for_selector("text=blue.png: 64 x 64 pixels")
+    assert "saturated picture" in page.locator(".result ul").inner_text()
     page.close()
 
 
