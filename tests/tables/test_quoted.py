@@ -60,6 +60,7 @@ CONSTANTS = {
         "0.875": "the cutoff of the protocol clissa2023",
         "0.1": "distance of the lines of a figure",
         "1.3": "a property of the function that is drawn",
+        "0.75": "the published exponent of Focal Tversky",
     },
     "06_threshold_and_ruler": {
         "0.875": "the cutoff of the protocol clissa2023",
