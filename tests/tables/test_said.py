@@ -73,6 +73,33 @@ def test_chapter_4_of_the_crowd(ablation):
     assert scores["Otsu and watershed"] == pytest.approx(best, abs=0.02)
 
 
+def test_chapter_9_of_questions():
+    runs = table("separation").results.runs
+    f1, merges, pq, mae = (means("separation", score) for score in ("f1", "merges", "pq", "mae"))
+    assert runs.groupby("label").size()[[label for label in f1.index if "," in label]].eq(3).all()
+    assert f1.idxmax() == pq.idxmax() == "flows"
+    ours = runs[runs["label"] != "flows"]
+    assert runs.loc[runs["label"] == "flows", "f1"].min() > ours["f1"].max()
+    trained = merges.drop("predict the mean")
+    assert trained.idxmin() == "star-convex polygons"
+    assert f1["star-convex polygons"] == pytest.approx(f1["three classes, outline 4"], abs=0.005)
+    alone = [f"outline alone, {width}" for width in (2, 4, 6, 8)]
+    classes = [f"three classes, outline {width}" for width in (2, 4, 6, 8)]
+    assert list(f1[alone].sort_values(ascending=False).index) == alone
+    assert f1[classes].idxmax() == classes[1]
+    for rows in (alone, classes):
+        two, four, six, eight = merges[rows]
+        assert four < two < six < eight
+        assert pq[rows].max() - pq[rows].min() < 0.02
+        assert pq[rows].idxmax() == rows[-1]
+    assert mae[classes[3]] > mae[classes[2]] > mae[classes[0]] > mae[classes[1]]
+    spread = runs.groupby("label")["f1"].std()
+    assert spread.idxmax() == "distance, peaks"
+    masks = ["mask, every object the same", "mask, split at necks", "mask, weight map"]
+    assert list(f1[masks].sort_values().index) == masks
+    assert f1["oracle"] < f1["mask, every object the same"]
+
+
 def test_chapter_10_of_labels_by_a_machine():
     f1 = means("automatic-labels", "f1")
     assert f1["Otsu and watershed"] < f1["automatic labels alone"] < f1["5 patches alone"]
