@@ -73,6 +73,29 @@ def test_chapter_4_of_the_crowd(ablation):
     assert scores["Otsu and watershed"] == pytest.approx(best, abs=0.02)
 
 
+def test_chapter_6_of_rulers():
+    runs = table("protocols").results.runs
+    f1 = means("protocols", "f1")
+    for ruler, first in (
+        ("clissa2023", "Dice"),
+        ("recommended", "Focal"),
+        ("morelli2021", "Focal"),
+    ):
+        names = [f"c-ResUnet, {loss}; {ruler}" for loss in ("Dice", "Focal")]
+        assert f1[names].idxmax() == f"c-ResUnet, {first}; {ruler}"
+    focal = runs[runs["label"] == "c-ResUnet, Focal; clissa2023"]
+    assert focal["recall"].eq(0).sum() == 2
+    assert focal.loc[focal["recall"] == 0, "mae"].eq(0).all()
+    errors = means("protocols", "mae")
+    networks = [row for row in errors.index if row.startswith("c-ResUnet")]
+    assert errors[networks].idxmin() == "c-ResUnet, Focal; clissa2023"
+    by = {name: group["f1"].max() - group["f1"].min() for name, group in (
+        (loss, pd.DataFrame({"f1": f1[[r for r in networks if loss in r.split(";")[0]]]}))
+        for loss in ("Dice", "Focal", "recommended")
+    )}  # fmt: skip
+    assert min(by, key=by.get) == "recommended"
+
+
 def test_chapter_9_of_questions():
     runs = table("separation").results.runs
     f1, merges, pq, mae = (means("separation", score) for score in ("f1", "merges", "pq", "mae"))
