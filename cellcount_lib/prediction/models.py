@@ -127,7 +127,7 @@ def _open(name: str, *, device: str | None, precision: str, at_once: int) -> Mod
         network = load_onnx(path, at_once=at_once)
         weights = network.weights
     neurons, info = name == NEURONS, network.info
-    ask = partial(_sharing, at_once) if torch_asked or path.suffix == ".safetensors" else predict
+    ask = partial(_sharing, at_once) if path.suffix == ".safetensors" else predict
     return Model(
         f"{Path(name).stem} {weights}",
         partial(_yellow, ask, network) if neurons else partial(ask, network),

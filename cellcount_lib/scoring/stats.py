@@ -40,10 +40,10 @@ from cellcount_lib.scoring.pooling import statistic
 
 RESAMPLES, LEVEL = 2000, 0.95
 SEEDS_FOR_INTERVAL = 3
+SIGNED = "mpe_percent"  # better is nearer to 0: a difference of two does not say which
 LOWER_IS_BETTER = ("mae", "medae", "splits", "merges")
-NO_SHARES = (*LOWER_IS_BETTER, "mpe_percent", "r2", "px_mcc")  # all other scores go from 0 to 1
+NO_SHARES = (*LOWER_IS_BETTER, SIGNED, "r2", "px_mcc")  # all other scores go from 0 to 1
 ADDED_UP = ("tp", "fp", "fn", "px_")  # scores of these columns need their sums over pictures only
-SIGNED = "mpe_percent"  # better is nearer to 0, so a difference of two says nothing of which
 ROUNDING = 1e-12  # of sums of scores: nothing below it is a difference
 NO_COUNTS = ("run", "image", "status", "cutoff")
 
