@@ -72,6 +72,8 @@ def _from_outlines(labels: Labels) -> NDArray[np.float64]:
 def depths(labels: Labels) -> NDArray[np.float32]:
     """Distance to the edge of its cell of every pixel, over that of the cell's deepest; 0 outside.
 
+    Of a cell that fills the picture no edge is in view: all of it is deepest.
+
     Examples
     --------
     >>> depths(np.array([[0, 1, 1, 1, 1, 1, 0]] * 9))[4, :4].round(2)
@@ -79,6 +81,7 @@ def depths(labels: Labels) -> NDArray[np.float32]:
     """
     labels = np.ascontiguousarray(labels, np.int32)
     distance = edt.edt(labels, black_border=False, parallel=1)
+    distance = np.minimum(distance, np.float32(sum(labels.shape)))  # infinite without an edge
     numbers = np.arange(int(labels.max()) + 1)
     deepest = np.asarray(ndimage.maximum(distance, labels, numbers), np.float32)
     share: NDArray[np.float32] = distance / np.maximum(deepest, np.float32(1e-6))[labels]

@@ -21,7 +21,7 @@ from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.heatmaps import load_heatmaps
-from cellcount_lib.inference.info import MODEL
+from cellcount_lib.inference.info import MODEL, ModelInfo
 from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
 from cellcount_lib.records import RECORD, read_record
@@ -45,18 +45,21 @@ def apply(
         raise DataError(f"{run}: expected the model of a run there, found none")
     assert parts.test is not None
     trained = load_model(run / MODEL)
-    scaled = replace(scaled, protocol=trained.info.ruler(scaled.protocol.name))
-    home = _home(run, scaled, root=root)
+    home = _home(run, scaled, trained.info, root=root)
     away = measure(list(read_all(some(parts.train, MEASURED))))
     change = Harmonisation(tuple(names), Look(**home["look"]), away)
     scale = round(trained.info.scale * change.magnification, 3)
+    asks = formulation(trained.info.formulation)
+    # one pixel that the network sees, in pixels of the protocol, away from home
+    magnification = 1 / (scale * scaled.scale)
+    scaled = replace(scaled, protocol=asks.adapt(scaled.protocol, magnification=magnification))
     choice = Choice(**home["choice"])
     look = partial(
         heatmaps,
         trained.model,
         scale=scale,
         stretch=trained.info.stretch,
-        asks=formulation(trained.info.formulation),
+        asks=asks,
     )
     if "cutoff" in names:
         choice, _ = scaled.choose_cutoff(*look(Harmonised(parts.val, change)))
@@ -64,7 +67,9 @@ def apply(
     return scaled.score(kept, labels, choice.cutoff).drop(columns="cutoff"), choice
 
 
-def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, Any]:
+def _home(
+    run: Path, scaled: ScaledProtocol, info: ModelInfo, *, root: Path | None
+) -> dict[str, Any]:
     """Look of the pictures that a network grew up with, and its cutoff there; kept for later."""
     record = read_record(run / RECORD)
     path = run / f"home-{scaled.protocol.name}.json"
@@ -78,7 +83,8 @@ def _home(run: Path, scaled: ScaledProtocol, *, root: Path | None) -> dict[str, 
         asked["dataset"], asked["profile"], protocol_scale=asked["protocol_scale"], root=root
     )
     labels = {s.meta["name"]: s.labels for s in read_all(parts.val)}
-    at_home = ScaledProtocol(scaled.protocol, parts.protocol_scale, scaled.jobs)
+    ruler = info.ruler(scaled.protocol.name)
+    at_home = ScaledProtocol(ruler, parts.protocol_scale, scaled.jobs)
     choice, _ = at_home.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), labels)
     look = measure(list(read_all(some(parts.train, MEASURED))))
     home = {"of": mark, "choice": choice._asdict(), "look": look._asdict()}

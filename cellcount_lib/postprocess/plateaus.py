@@ -102,12 +102,13 @@ def flood_with_line(distance: NDArray[np.float64], markers: Labels, mask: Mask) 
     random masks); later versions draw no line with compactness.
     """
     objects = components(mask)
-    marker_pixels = np.flatnonzero(markers)
-    object_of = np.zeros(int(markers.max()) + 1, np.int32)
-    object_of[markers.ravel()[marker_pixels]] = objects.ravel()[marker_pixels]
-    marks = np.bincount(object_of[1:], minlength=int(objects.max()) + 1)
+    # which marker is in which object: one may be in two that touch at a corner
+    number, marked = int(markers.max()) + 1, markers > 0
+    pairs = np.unique(objects[marked].astype(np.int64) * number + markers[marked])
+    inside_of, marker = pairs // number, pairs % number
+    marks = np.bincount(inside_of, minlength=int(objects.max()) + 1)
     only = np.zeros(marks.size, np.int32)
-    only[object_of[1:]] = np.arange(1, object_of.size)
+    only[inside_of] = marker
     only[marks > 1] = 0
     labels = only[objects]
     for label, box in enumerate(ndimage.find_objects(objects), start=1):

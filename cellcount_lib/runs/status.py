@@ -17,6 +17,7 @@ from cellcount_lib.fingerprint import digest
 from cellcount_lib.records import RECORD, Record, read_record
 from cellcount_lib.runs.grid import Run, project
 from cellcount_lib.runs.identity import changes, decisive, identity_of
+from cellcount_lib.runs.mended import as_now
 
 STATES = ("done", "kept", "stale", "failed", "missing")
 CURRENT = ("done", "kept")
@@ -78,14 +79,17 @@ def differences(
 ) -> list[str]:
     """Say what has changed since a record was made: definitions, chapter, data; nothing is current.
 
+    A definition that was mended counts as it is now where `mended` says that the run is spared.
     Data that is not here is taken to be what it was; so are the parameters, unless they are given:
     those of a kept record do not say where a folder lay.
     """
+    code = record.identity["code"]
+    made = {name: as_now(name, value, record.parameters) for name, value in code.items()}
     now = identity_of(chapter, record.parameters, data=data or record.identity["data"])
     now["parameters"] = record.identity["parameters"]
     if parameters is not None:
         now["parameters"] = digest(decisive(parameters))
-    return changes(record.identity, now)
+    return changes({**record.identity, "code": made}, now)
 
 
 def executed_since(needed: Record | None, record: Record) -> bool:

@@ -84,7 +84,9 @@ class Batches:
     def _epoch(self, change: Augmentation) -> Iterator[Batch]:
         rng = np.random.default_rng(derived_seed(self.seed, "crops", self.epoch))
         noise = torch.Generator().manual_seed(derived_seed(self.seed, "augment", self.epoch))
-        needed = len(self) * min(self.batch, self.places.per_epoch)
+        # without `steps`, a single batch may be all there is
+        whole = self.batch if self.steps else min(self.batch, self.places.per_epoch)
+        needed = len(self) * whole
         rounds = [self.places.epoch(rng) for _ in range(-(-needed // self.places.per_epoch))]
         images = np.concatenate([r[0] for r in rounds])[:needed]
         corners = np.concatenate([r[1] for r in rounds])[:needed]

@@ -138,6 +138,7 @@ def identity(
         "init": training.init,
         "seed": training.seed,
         "scale": data.scale,
+        "protocol_scale": data.protocol_scale,  # automatic labels depend on it
         "precision": str(dtype).removeprefix("torch."),
         "code": digest(training_code(training)),
     }

@@ -95,3 +95,7 @@ def test_no_cell_and_cells_of_one_pixel(draw):
     expected = {depths: 1.0, rays: 0.5, flows: 0.0}[draw]
     np.testing.assert_allclose(np.atleast_3d(drawn.T)[3, 2].min(), expected)
     np.testing.assert_allclose(np.atleast_3d(drawn.T)[0, 0].min(), expected)
+
+
+def test_a_cell_that_fills_the_picture_is_deepest_everywhere():
+    assert (depths(np.full((5, 6), 3, np.int32)) == 1).all()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from cellcount_lib.data.datasets import load
 from cellcount_lib.data.images import read_image, write_png
 from cellcount_lib.errors import DataError
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
+from cellcount_lib.inference.formulations import Formulation
 from cellcount_lib.inference.heatmaps import Kept, load_heatmaps, save_heatmaps
 from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.methods.apply import apply
@@ -138,6 +140,26 @@ def test_with_size_the_network_sees_cells_as_wide_as_at_home(home, seen):
         assert pooled(score(asked, run=folder).images)["f1"] > 0.8
     assert seen[0][1] == result.info.scale == 1.0
     assert seen[1][1] == pytest.approx(9 / 27, rel=0.03)
+
+
+def test_lengths_are_of_the_pixels_that_the_network_sees_away(home, monkeypatch):
+    base, folder, _ = home
+    name = away(base, "large", size=(230, 260), number=4, radius=27.0)
+    asked_for = []
+
+    class Watched(Formulation):
+        def adapt(self, protocol, *, magnification):
+            asked_for.append(magnification)
+            return protocol
+
+    monkeypatch.setattr(
+        sys.modules["cellcount_lib.methods.apply"], "formulation", lambda _: Watched()
+    )
+    asked = Scoring("apply", dataset=name, profile="smoke", run="one", protocol_scale=1.35)
+    for harmonise in (None, "size"):
+        score(replace(asked, harmonise=harmonise), run=folder)
+    # cells there are three times as wide, and so are a protocol's pixels, of which home has 0.45
+    assert asked_for == pytest.approx([1 / 1.35, 1 / 0.45], rel=0.03)
 
 
 def test_the_cutoff_is_chosen_again_only_when_asked_and_home_is_looked_at_once(home):

@@ -12,7 +12,7 @@ from cellcount_lib.methods.blobs import THRESHOLDS, log_blobs
 from cellcount_lib.methods.score import Scoring, score
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
-from tests.discs import draw
+from tests.discs import draw, write_dataset
 
 COUNTS = {"train": (2, 4, 6), "val": (3, 3), "test": (1, 5)}
 
@@ -56,6 +56,19 @@ def test_controls_look_at_no_picture(cells):
     assert (mean["f1"], mean["fn"], mean["mae"]) == (0, 6, 2)
     assert mean["r2"] == pytest.approx(1 - (9 + 1) / (4 + 4))
     assert mean["mpe_percent"] == pytest.approx((300 - 20) / 2)  # 4 for 1, and 4 for 5
+
+
+def test_the_mean_of_patches_is_of_the_cells_in_them(tmp_path):
+    folder = write_dataset(tmp_path / "large", train=2, size=(230, 260), number=12)
+    name = f"patches:6:folder:{folder}"
+    scored, _ = scores_of("predict-mean", name)
+    ruler = protocol("recommended")
+    rows = [ruler.score(s.labels, s.labels, scale=0.45) for s in load(name, split="train")]
+    numbers = [s.labels.max() for s in load(name, split="train")]
+    assert sum(numbers) > sum(row["n_true"] for row in rows), "numbers are the whole picture's"
+    assert scored.images["n_pred"].tolist() == pytest.approx(
+        [np.mean([row["n_true"] for row in rows])] * len(scored.images)
+    )
 
 
 def test_the_oracle_is_perfect_where_cells_do_not_touch(cells):

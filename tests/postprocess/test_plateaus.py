@@ -52,6 +52,19 @@ def test_objects_do_not_interfere():
     assert (both[right] == 3).all()
 
 
+def test_objects_that_touch_at_a_corner_may_share_a_marker():
+    mask = np.zeros((6, 6), bool)
+    mask[1:3, 1:3] = mask[3:5, 3:5] = True
+    markers = np.where(mask, 1, 0).astype(np.int32)  # one, joined by the corner
+    labels = flood_with_line(distance_inside(mask), markers, mask)
+    np.testing.assert_array_equal(labels, markers)
+    markers[3:5, 3:5] = 0
+    markers[2, 2] = markers[4, 4] = 2  # now 2 is in both, and 1 in the first only
+    labels = flood_with_line(distance_inside(mask), markers, mask)
+    assert (labels[3:5, 3:5] == 2).all()
+    assert set(labels[1:3, 1:3].ravel()) == {1, 2}
+
+
 def test_sizes_are_those_of_the_released_code_unless_said_otherwise():
     # R21: maximum_filter(30), a footprint of 40x40, plateaus of 25 pixels, labelled by edges, uint8
     assert Plateaus() == Plateaus(30, 40, 25, 1, flat_is_empty=False, eight_bit=True)

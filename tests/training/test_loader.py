@@ -62,6 +62,21 @@ def test_more_steps_than_crops_go_around_again(samples):
     assert all(len(image) == 4 for image, *_ in epoch(batches, 3))
 
 
+def test_batches_are_whole_where_there_are_fewer_crops_than_one_has(samples):
+    batches = Batches(
+        Crops(samples[:1]),
+        cell_places(samples[:1], 32),
+        side=32,
+        batch=50,
+        augmentation=Augmentation(),
+        steps=4,
+    )
+    assert 0 < batches.places.per_epoch < 50
+    assert [len(image) for image, *_ in epoch(batches, 0)] == [50] * 4
+    batches.steps = None
+    assert [len(image) for image, *_ in epoch(batches, 0)] == [batches.places.per_epoch]
+
+
 def test_without_steps_every_crop_comes_once_but_for_an_incomplete_batch(samples):
     batches = train_batches(samples, steps=None)
     assert len(batches) == batches.places.per_epoch // 4 == len(epoch(batches, 0))
