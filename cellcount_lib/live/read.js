@@ -83,6 +83,7 @@
     let channels = tag(277, 1);
     checkSize(width, height);
     if (![1, 5, 7, 8, 32773, 32946].includes(tag(259, 1)) || tag(317, 1) > 2) throw Error("Expected a TIFF without compression or with LZW, deflate or JPEG.");
+    if (tag(317, 1) === 2 && tag(258, 1) > 16) throw Error("Expected 32 bits without differences (predictor), found them.");
     if (kind === 0) throw Error("Expected 0 = black, found inverted grey (WhiteIsZero).");
     UTIF.decodeImage(buffer, page, pages);
     let values;
@@ -101,20 +102,21 @@
   }
 
   // Arrays by SampleFormat (tag 339) and bits; a file of format 4 does not say what it holds.
-  const UNSIGNED = { 8: Uint8Array, 16: Uint16Array };
-  const KINDS = { 1: UNSIGNED, 2: { 8: Int8Array, 16: Int16Array }, 3: { 32: Float32Array }, 4: UNSIGNED };
+  const UNSIGNED = { 8: Uint8Array, 16: Uint16Array, 32: Uint32Array };
+  const SIGNED = { 8: Int8Array, 16: Int16Array, 32: Int32Array };
+  const KINDS = { 1: UNSIGNED, 2: SIGNED, 3: { 32: Float32Array }, 4: UNSIGNED };
 
   // Pixels of a page, with the values of the file.
   function numbers(page, bits, format) {
     const Kind = KINDS[format]?.[bits];
     if (!Kind) {
       const found = format === 3 ? "floats" : format > 4 ? "complex numbers" : "integers";
-      throw Error(`Expected integers of 8 or 16 bits or floats of 32, found ${found} of ${bits} bits.`);
+      throw Error(`Expected integers of 8, 16 or 32 bits or floats of 32, found ${found} of ${bits} bits.`);
     }
     const { buffer, byteLength } = page.data.slice();
-    if (Kind !== Float32Array) return new Kind(buffer, 0, byteLength / Kind.BYTES_PER_ELEMENT); // UTIF mends the order
-    const view = new DataView(buffer);
-    return made(Kind, byteLength / 4, (i) => view.getFloat32(4 * i, page.isLE));
+    if (bits < 32) return new Kind(buffer, 0, byteLength / Kind.BYTES_PER_ELEMENT); // UTIF mends the order
+    const view = new DataView(buffer), get = `get${Kind.name.replace("Array", "")}`;
+    return made(Kind, byteLength / 4, (i) => view[get](4 * i, page.isLE));
   }
 
   // Values for toUint8: signed ones and floats are mapped to 16 bits (prediction/reading.py: _whole_numbers).

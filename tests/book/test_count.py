@@ -257,6 +257,9 @@ FILES = {
     "signed-8-above-0.tif": tiff((DEEP % 100).astype(np.int8)),
     "signed-levels.tif": tiff(DEEP.astype(np.int16) - 900, compression="zlib", predictor=2),
     "signed-colour.tif": tiff(DEEP_COLOUR.astype(np.int16) - 900, photometric="rgb"),
+    "signed-32.tif": tiff(100_000 - 70 * DEEP.astype(np.int32)),
+    "signed-32-big-endian.tif": tiff(100_000 - 70 * DEEP.astype(np.int32), byteorder=">"),
+    "unsigned-32.tif": tiff(DEEP.astype(np.uint32) + 3_000_000_000, compression="zlib"),
     "constant.png": png16(np.full((9, 9), 3000, np.uint16)),
 }
 
@@ -300,9 +303,13 @@ BROKEN = {
     "white.tif": (tiff(COLOUR[..., 0], photometric="miniswhite"), "inverted grey"),
     "float-16.tif": (
         tiff(DEEP.astype(np.float16)),
-        "integers of 8 or 16 bits or floats of 32, found floats of 16 bits",
+        "integers of 8, 16 or 32 bits or floats of 32, found floats of 16 bits",
     ),
-    "signed-32.tif": (tiff(DEEP.astype(np.int32)), "found integers of 32 bits"),
+    "differences-32.tif": (
+        tiff(DEEP.astype(np.int32), compression="zlib", predictor=2),
+        "32 bits without differences",
+    ),
+    "signed-64.tif": (tiff(DEEP.astype(np.int64)), "found integers of 64 bits"),
     "nan.tif": (tiff(np.full((9, 9), np.nan, np.float32)), "NaN"),
     "signature.tif": (b"II*\0" + bytes(20), "found none in it"),
 }
