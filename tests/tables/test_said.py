@@ -163,3 +163,53 @@ def test_the_page_on_time_to_quality():
     ends = runs["last_f1"].groupby(level=[0, 1]).median()
     assert ends["bbbc038", "short"] < ends["bbbc038", "recommended"]
     assert abs(ends["bbbc038", "small-crops"] - 0.8) < 0.01
+
+
+KINDS = {
+    "medium": "ood-simulated-nuclei-medium",
+    "small": "ood-simulated-nuclei-small",
+    "uneven": "ood-simulated-nuclei-uneven",
+    "overcrowded": "ood-simulated-nuclei-overcrowded",
+    "BBBC038": "ood-bbbc038-fluo",
+    "S-BSST265": "ood-sbsst265-sample",
+}
+
+
+@pytest.fixture(scope="module")
+def away():
+    """F1 away from home by way to count and kind of picture, and seed."""
+    runs = pd.concat({kind: table(name).results.runs for kind, name in KINDS.items()}, names=["on"])
+    return runs.reset_index().pivot_table("f1", ["label", "on"], "seed", sort=False)
+
+
+def test_chapter_7_of_what_a_seed_decides(away):
+    untouched, size, alike = (
+        away.loc[f"Focal Tversky{words}"].drop(columns=0)
+        for words in (", nothing harmonised", "; size", "; size, colour, intensity")
+    )
+    assert [*untouched] == [1, 2, 3]
+    assert (untouched[2] == 0).all()
+    assert (size[2] == 0).all()
+    assert (alike.idxmax(axis=1) == 2).sum() == 5
+    without = away.loc["Focal Tversky; size, intensity"]
+    costs = (alike[[1, 3]] < without[[1, 3]]).all(axis=1)
+    assert set(costs[costs].index) == {"medium", "small", "uneven", "S-BSST265"}
+    assert (without[[1, 3]] - size[[1, 3]]).loc["medium"].max() < 0
+    assert (size.loc["medium"] - untouched.loc["medium"]).abs().max() < 0.01
+
+
+def test_chapter_7_of_cutoffs_crowds_and_grey_crops(away):
+    alike = away.loc["Focal Tversky; size, colour, intensity"].drop(columns=0)
+    recut = away.loc["Focal Tversky; size, colour, intensity, cutoff"].drop(columns=0)
+    assert (recut - alike).abs().max().max() < 0.06
+    assert ((recut - alike).loc["BBBC038"] < 0).all()
+    networks = away.drop(columns=0).dropna()
+    best = networks.groupby(level="on").max().max(axis=1).sort_values()
+    assert [*best.index[:2]] == ["overcrowded", "S-BSST265"]
+    grey = away.loc["Focal Tversky, half of the crops grey; size, intensity"]
+    gains = (grey - away.loc["Focal Tversky; size, intensity"]).drop(columns=0)
+    assert (gains[2] > 0.1).all()
+    assert (gains[3] > 0).all()
+    assert (gains[1] < 0).sum() == 5
+    otsu = away.xs("Otsu and watershed")[0]
+    assert set(best.index[otsu[best.index] > best]) == set(KINDS) - {"uneven"}
