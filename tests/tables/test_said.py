@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from cellcount_lib.tables.committed import table
+from cellcount_lib.tables.kept import records_in
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 
@@ -213,3 +214,48 @@ def test_chapter_7_of_cutoffs_crowds_and_grey_crops(away):
     assert (gains[1] < 0).sum() == 5
     otsu = away.xs("Otsu and watershed")[0]
     assert set(best.index[otsu[best.index] > best]) == set(KINDS) - {"uneven"}
+
+
+def test_chapter_8_of_patches_and_seeds():
+    runs = table("transfer-bbbc038-fluo").results.runs
+    mcc, f1 = (
+        runs.pivot_table(index="seed", columns="label", values=score).dropna(axis="columns")
+        for score in ("px_mcc", "f1")
+    )
+    assert len(mcc) == 3
+    for number in (5, 55):
+        tuned, scratch = (f"FCN, {how} on {number}" for how in ("fine-tuned", "from scratch"))
+        assert mcc[tuned].min() > mcc[scratch].max()
+    scratch = mcc["FCN, from scratch on 55"]
+    assert mcc["FCN, fine-tuned on 5"].min() > scratch.max()
+    assert abs(scratch.mean() - mcc["FCN, from scratch on 20"].mean()) < 0.005
+    more = mcc["FCN, fine-tuned on 55"] - mcc["FCN, fine-tuned on 20"]
+    assert ((more < 0) & (more > -0.03)).all()
+    free, slower, frozen = (
+        mcc[f"FCN, fine-tuned on 55{how}"]
+        for how in ("", ", first half slower", ", first half frozen")
+    )
+    assert ((free > slower) & (slower > frozen)).all()
+    assert (frozen < scratch.min()).sum() == 2
+    before, five = (f1[f"c-ResUnet, {k}"] for k in ("before fine-tuning", "fine-tuned on 5"))
+    assert (before > five).all()
+    assert before.mean() > f1["c-ResUnet, from scratch on 5"].mean()
+    record_of = records_in(table("transfer-bbbc038-fluo").folder)
+    tuned = runs[runs["label"] == "FCN, fine-tuned on 55"].set_index("seed")["run"]
+    ends = {seed: record_of(run).history[-1]["dice"] for seed, run in tuned.items()}
+    assert {seed: end > 0.5 for seed, end in ends.items()} == {0: True, 1: True, 2: False}
+    lowest = runs[runs["label"] == "c-ResUnet, before fine-tuning"]
+    assert set(lowest["cutoff"]) == {0.01}
+    assert set(lowest["cutoff_edge"]) == {"lowest"}
+
+
+def test_the_findings_of_a_larger_network_and_simulated_patches():
+    runs = table("transfer-bbbc038-fluo").results.runs
+    mcc = runs.groupby("label")["px_mcc"].mean()
+    gains = {
+        number: mcc[f"c-ResUnet, fine-tuned on {number}"]
+        - mcc[f"c-ResUnet, from scratch on {number}"]
+        for number in (5, 55)
+    }
+    assert 0.02 < gains[5] < 0.06
+    assert abs(gains[55]) < 0.01
