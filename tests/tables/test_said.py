@@ -259,3 +259,29 @@ def test_the_findings_of_a_larger_network_and_simulated_patches():
     }
     assert 0.02 < gains[5] < 0.06
     assert abs(gains[55]) < 0.01
+
+
+def test_chapter_9_of_real_nuclei():
+    made = table("separation-bbbc038-fluo-x1")
+    runs, images = made.results.runs, made.results.images
+    f1 = runs.pivot(index="seed", columns="label", values="f1")
+    best = ["mask, split at necks", "mask, every object the same", "flows"]
+    outlines = [label for label in f1 if "outline" in label]
+    assert len(outlines) == 9
+    assert f1[best].min().min() > f1[outlines].max().max()
+    means = f1.mean()
+    assert abs(means["flows"] - means["mask, split at necks"]) < 0.01
+    assert means["mask, weight map"] < means["mask, split at necks"] - 0.02
+    widths = [means[f"three classes, outline {width}"] for width in (2, 4, 6, 8)]
+    assert abs(widths[0] - widths[1]) < 0.03
+    assert widths[1] > widths[2] > widths[3]
+    assert widths[0] > widths[2]
+    counting = runs.groupby("label")["mae"].mean().drop("oracle")
+    assert counting.idxmin() == "star-convex polygons"
+
+    label_of = runs.set_index("run")["label"]
+    pooled = images.groupby([images["run"].map(label_of), "image"])[["tp", "fp", "fn"]].sum()
+    scores = (2 * pooled["tp"] / (2 * pooled["tp"] + pooled["fp"] + pooled["fn"])).unstack(0)
+    behind = scores["mask, split at necks"] - scores["Otsu and watershed"]
+    assert (behind.abs() < 0.08).sum() > 20
+    assert 2 < (behind > 0.15).sum() < 5
