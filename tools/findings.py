@@ -25,6 +25,7 @@ from cellcount_lib.tables.findings import (
     Claim,
     Evidence,
     evidence,
+    of_several,
     tabled,
 )
 from cellcount_lib.tables.quoted import slug
@@ -138,7 +139,10 @@ def _row(e: Evidence) -> Iterator[str]:
     for label, value in zip((e.claim.row, e.claim.than), e.values, strict=True):
         place = f"{e.claim.table}@{e.profile}/{slug(label)}/{e.claim.score}"
         title = f", {e.title}" if label == e.claim.row else ""
-        yield f"{label}{title}: [{_number(e, value)}](result:{place})"
+        if of_several(label):
+            yield f"all of `{label}`{title}: {_number(e, value)}"
+        else:
+            yield f"{label}{title}: [{_number(e, value)}](result:{place})"
     less = e.difference
     if less is None:
         yield _signed(e, e.values[0] - e.values[1])

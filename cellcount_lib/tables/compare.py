@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 def row_counts(
     runs: pd.DataFrame, images: pd.DataFrame, *, trained: bool = True
 ) -> PictureCounts | None:
-    """Return what the runs of a row counted, picture by picture; None if none has any."""
+    """Return what the runs of a row counted, picture by picture; None if none has any.
+
+    Several runs of one seed, as of folds, count as one: their pictures are put together.
+    """
     scored = runs[runs["status"] != "failed"]
     tables = {
-        int(seed): images[images["run"] == run]
-        for seed, run in zip(scored["seed"], scored["run"], strict=True)
+        int(seed): images[images["run"].isin(set(mine["run"]))]
+        for seed, mine in scored.groupby("seed", sort=False)
     }
     tables = {seed: table for seed, table in tables.items() if len(table)}
     if not tables:

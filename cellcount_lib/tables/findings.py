@@ -1,7 +1,9 @@
 """Findings: of two rows of a table, which scores better, and how sure is that?
 
-A claim names two rows and a score. Its evidence is what the committed results say of it, at the
-longest training that both rows have often enough. There are three strengths:
+A claim names two rows and a score. (`fold ?` names all rows that fit, as one: every picture of a
+cross-validation, scored by the network that has not seen it.) Its evidence is what the committed
+results say of it, at the longest training that both rows have often enough. There are three
+strengths:
 
 - *Shown*: the difference of the designs is not zero, its p-value corrected by Holm's rule for all
   claims that are looked at together.
@@ -15,6 +17,7 @@ Where the rows are the other way round than claimed, the strength begins with *a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -58,6 +61,11 @@ class Claim:
             )
 
 
+def of_several(label: str) -> bool:
+    """Whether a label stands for all rows that fit it, as `fold ?` does."""
+    return "?" in label
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What committed results say of a claim."""
@@ -93,18 +101,21 @@ class Tabled:
         """Its rows, read when they are asked for."""
         return read_results(self.folder, self.grid.name)
 
-    def row(self, label: str) -> Row:
-        """Return a row of the grid."""
+    def rows(self, label: str) -> list[Row]:
+        """Return the row of the grid, or all rows that fit a label of several."""
         rows = {row.label: row for row in self.grid.rows}
-        if label not in rows:
+        fit = [row for name, row in rows.items() if name == label]
+        if of_several(label):
+            fit = [row for name, row in rows.items() if fnmatchcase(name, label)]
+        if not fit:
             raise unknown_name(f"row of {self.grid.name}", label, rows)
-        return rows[label]
+        return fit
 
     def counts(self, label: str) -> PictureCounts | None:
-        """Return what the runs of a row counted; None if it has none."""
-        runs = self.results.runs
-        mine = runs[runs["label"] == self.row(label).label]
-        trained = self.row(label).trained
+        """Return what the runs of a row counted, or those of several together; None if none."""
+        runs, rows = self.results.runs, self.rows(label)
+        mine = runs[runs["label"].isin({row.label for row in rows})]
+        trained = rows[0].trained
         return row_counts(mine, self.results.images, trained=trained) if len(mine) else None
 
 
@@ -144,7 +155,10 @@ def evidence(claims: Sequence[Claim], tables: Iterable[Tabled]) -> list[Evidence
 
 
 def _published(claim: Claim, table: Tabled) -> float | None:
-    row, than = (table.row(label).published.get(claim.score) for label in (claim.row, claim.than))
+    row, than = (
+        None if of_several(label) else table.rows(label)[0].published.get(claim.score)
+        for label in (claim.row, claim.than)
+    )
     return None if row is None or than is None else row - than
 
 

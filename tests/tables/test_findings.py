@@ -38,7 +38,7 @@ class Made:
         )
         return Grid("made", "", "", "", {"f1": "F1"}, rows)
 
-    row, counts = Tabled.row, Tabled.counts
+    rows, counts = Tabled.rows, Tabled.counts
 
 
 def less(tp, by):
@@ -76,6 +76,29 @@ def test_two_trainings_are_seen_where_all_are_apart_on_most_pictures():
     # apart, but all of it in one of eight pictures
     one_picture = [*BAD[:7], 10]
     assert found(Made(results(a=[one_picture] * 2, b=[BAD, BAD]))).strength == "open"
+
+
+def test_folds_are_one_row_of_all_their_pictures():
+    made = results(
+        **{"fold 1": [GOOD, less(GOOD, 1), GOOD], "fold 2": [BAD] * 3},
+        **{"fold 1, Otsu": [BAD], "fold 2, Otsu": [BAD]},
+    )
+    second = made.images["run"].str.startswith("fold 2")
+    made.images.loc[second, "image"] = "q" + made.images.loc[second, "image"]
+    otsu = ("fold 1, Otsu", "fold 2, Otsu")
+    both = found(Made(made, untrained=otsu), row="fold ?", than="fold ?, Otsu")
+    assert len(both.row.pictures) == len(both.than.pictures) == 16
+    assert (both.row.seeds, both.row.trained, both.than.trained) == ([0, 1, 2], True, False)
+    # of 160 cells: F1 of each seed from its sixteen pictures
+    tp = [sum(first) + sum(BAD) for first in (GOOD, less(GOOD, 1), GOOD)]
+    assert both.values == pytest.approx(
+        [np.mean([2 * t / (t + 160) for t in tp]), 4 * sum(BAD) / (2 * sum(BAD) + 160)]
+    )
+    assert both.published is None
+    assert next(pages._row(both)).startswith("all of `fold ?`, F1: 0.")
+    repeated = results(**{"fold 1": [GOOD], "fold 2": [GOOD], "b": [BAD]})
+    with pytest.raises(InputError, match="expected every picture once"):
+        found(Made(repeated), row="fold ?")
 
 
 def test_what_is_not_trained_needs_no_second_training():

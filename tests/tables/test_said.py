@@ -285,3 +285,19 @@ def test_chapter_9_of_real_nuclei():
     behind = scores["mask, split at necks"] - scores["Otsu and watershed"]
     assert (behind.abs() < 0.08).sum() > 20
     assert 2 < (behind > 0.15).sum() < 5
+
+
+def test_chapter_10_of_splits():
+    made = table("cross-validation-bbbc038-fluo-x1")
+    runs = made.results.runs
+    assert made.results.images["image"].nunique() == 200
+    f1 = runs.pivot(index="label", columns="seed", values="f1")
+    networks = f1.filter(regex=r"^fold \d$", axis="index")
+    otsu = f1.loc[[f"{fold}, Otsu and watershed" for fold in networks.index], 0]
+    seed = np.sqrt(networks.var(axis=1, ddof=1).mean())
+    split = np.sqrt(networks.mean(axis=1).var(ddof=1) - seed**2 / 3)
+    assert (round(seed, 2), round(split, 2), round(otsu.std(ddof=1), 2)) == (0.01, 0.02, 0.06)
+    gains = networks.mean(axis=1).to_numpy() - otsu.to_numpy()
+    assert (gains.argmin(), gains.argmax()) == (4, 0)
+    assert 0 < gains[4] < 0.02
+    assert gains[0] > 0.15
