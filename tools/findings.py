@@ -140,7 +140,7 @@ def _row(e: Evidence) -> Iterator[str]:
         place = f"{e.claim.table}@{e.profile}/{slug(label)}/{e.claim.score}"
         title = f", {e.title}" if label == e.claim.row else ""
         if of_several(label):
-            yield f"all of `{label}`{title}: {_number(e, value)}"
+            yield f"{label.replace('?', '1, 2, …')}, together{title}: {_number(e, value)}"
         else:
             yield f"{label}{title}: [{_number(e, value)}](result:{place})"
     less = e.difference
