@@ -30,8 +30,8 @@ def row_counts(
     """
     scored = runs[runs["status"] != "failed"]
     tables = {
-        int(seed): images[images["run"].isin(set(mine["run"]))]
-        for seed, mine in scored.groupby("seed", sort=False)
+        int(seed): images[images["run"].isin(set(scored.loc[scored["seed"] == seed, "run"]))]
+        for seed in dict.fromkeys(scored["seed"])
     }
     tables = {seed: table for seed, table in tables.items() if len(table)}
     if not tables:
