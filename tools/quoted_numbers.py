@@ -21,8 +21,10 @@ from cellcount_lib.tables.quoted import LINK, resolve  # noqa: E402
 
 
 def prose(root: Path = ROOT) -> list[Path]:
-    """Return every chapter and page."""
-    return [*sorted((root / "chapters").glob("*.ipynb")), *sorted((root / "book").glob("*.md"))]
+    """Return every chapter and page, and the source of the pages of findings and advice."""
+    book = root / "book"
+    chapters = (root / "chapters").glob("*.ipynb")
+    return [*sorted(chapters), *sorted(book.glob("*.md")), book / "findings.yml"]
 
 
 def wrong(path: Path, results: Path | None = None) -> Iterator[str]:

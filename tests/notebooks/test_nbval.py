@@ -36,7 +36,7 @@ from dataclasses import replace
 from cellcount_lib.training.profiles import PROFILES
 
 few = {"train_images": 16, "val_images": 4, "test_images": 4}
-PROFILES._entries[profile] = replace(PROFILES[profile], **few)
+PROFILES._entries.update({name: replace(PROFILES[name], **few) for name in PROFILES})
 del few, replace, PROFILES
 """
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,9 @@ def markdown(path: Path) -> str:
     """The words of a page, or of a chapter's cells and captions."""
     if path.suffix == ".md":
         return path.read_text()
+    if path.suffix == ".yml":
+        parts = chain(*yaml.safe_load(path.read_text()).values())
+        return "\n\n".join(str({**part, "claims": ""}) for part in parts)
     cells = json.loads(path.read_text())["cells"]
     words = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
     about = [cell["metadata"].get("mystnb", {}) for cell in cells]
