@@ -104,9 +104,8 @@ class Tabled:
     def rows(self, label: str) -> list[Row]:
         """Return the row of the grid, or all rows that fit a label of several."""
         rows = {row.label: row for row in self.grid.rows}
-        fit = [row for name, row in rows.items() if name == label]
-        if of_several(label):
-            fit = [row for name, row in rows.items() if fnmatchcase(name, label)]
+        names = [n for n in rows if fnmatchcase(n, label)] if of_several(label) else [label]
+        fit = [rows[name] for name in names if name in rows]
         if not fit:
             raise unknown_name(f"row of {self.grid.name}", label, rows)
         return fit

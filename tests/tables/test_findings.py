@@ -95,7 +95,9 @@ def test_folds_are_one_row_of_all_their_pictures():
         [np.mean([2 * t / (t + 160) for t in tp]), 4 * sum(BAD) / (2 * sum(BAD) + 160)]
     )
     assert both.published is None
-    assert next(pages._row(both)).startswith("fold 1, 2, …, together, F1: 0.")
+    first, second, *_ = pages._row(both)
+    assert first == f"fold 1, 2, …, together, F1: {both.values[0]:.3f}"
+    assert second == f"fold 1, 2, …, Otsu, together: {both.values[1]:.3f}"
     repeated = results(**{"fold 1": [GOOD], "fold 2": [GOOD], "b": [BAD]})
     with pytest.raises(InputError, match="expected every picture once"):
         found(Made(repeated), row="fold ?")
