@@ -55,7 +55,7 @@ class Nursery:
     """Runs code in new processes, one after the other."""
 
     def __init__(self, folder):
-        self.out, self.err = folder / "out.txt", folder / "err.txt"
+        self.folder, self.children = folder, 0
         self.process = subprocess.Popen(
             [sys.executable, "-c", NURSERY],
             cwd=ROOT,
@@ -66,10 +66,13 @@ class Nursery:
         )
 
     def run(self, code, *arguments):
-        asked = [code, [str(a) for a in arguments], str(self.out), str(self.err)]
+        # What a child leaves behind for a moment (joblib's tracker of its files) may still write.
+        self.children += 1
+        out, err = (self.folder / f"{name}{self.children}.txt" for name in ("out", "err"))
+        asked = [code, [str(a) for a in arguments], str(out), str(err)]
         print(json.dumps(asked), file=self.process.stdin, flush=True)
         code = int(self.process.stdout.readline())
-        return Ended(code, self.out.read_text(), self.err.read_text())
+        return Ended(code, out.read_text(), err.read_text())
 
     def close(self):
         self.process.stdin.close()
