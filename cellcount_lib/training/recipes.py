@@ -186,8 +186,8 @@ RECIPES = Registry(
 with three seeds and a short schedule (profile ``smoke``, four epochs of 40 steps of 8 crops). Dice
 of the best epoch: 0.68, 0.70 and 0.71; ``combinedft-overcrowd`` 0.65, 0.69 and 0.55,
 ``combinedft-balanced`` 0.64, 0.66 and 0.47. The docstring of `benchmarks.quality` has the command.
-With searched, lower rates, losses with a Focal Tversky term come first in the committed tables;
-there it is within 0.02 of them (``python -m benchmarks.quality --committed losses
+In the committed tables of losses, trained by the recipe of 2023, it is within 0.02 of the best on
+neurons and on real nuclei (``python -m benchmarks.quality --committed losses
 losses-bbbc038-fluo-x1``). No committed run tells about the rest: half of the crops at a cell, turns
 by quarters (interpolation blurs the small crops of a reduced picture), the rate.
 """

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellcount_lib.scoring.stats import difference
 from cellcount_lib.tables.committed import table
+from cellcount_lib.tables.compare import row_counts
 from cellcount_lib.tables.kept import records_in
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -72,6 +74,39 @@ def test_chapter_4_of_the_crowd(ablation):
     scores = 2 * crowd["tp"] / (2 * crowd["tp"] + crowd["fp"] + crowd["fn"])
     best = scores.drop(["Otsu and watershed", "oracle"]).max()
     assert scores["Otsu and watershed"] == pytest.approx(best, abs=0.02)
+
+
+def test_chapter_5_of_two_kinds_of_pictures():
+    losses, nuclei = table("losses"), table("losses-bbbc038-fluo-x1")
+    assert nuclei.results.runs.groupby("label")["seed"].nunique()[losses.published.index].min() == 3
+    published = losses.published["f1_iou"].rank(ascending=False, method="min")
+    of_neurons, of_nuclei = (
+        means(name, "f1_iou")[published.index].rank(ascending=False, method="min")
+        for name in ("losses", "losses-bbbc038-fluo-x1")
+    )
+    mixtures = [label for label in published.index if label.startswith("CombinedFT")]
+    assert set(of_nuclei[mixtures]) == {1, 2, 3}
+    assert of_neurons[mixtures].max() == 5
+    assert min(of_neurons["Focal"], of_nuclei["Focal"], published["Focal"]) >= 11
+    light, heavy = "BCE, low (w_cell=50)", "BCE, high (w_cell=200)"
+    assert (of_neurons[light], of_nuclei[light], of_nuclei[heavy]) == (3, 9, 12)
+    assert of_neurons["Dice"] > of_neurons[light]
+    assert published["Focal Tversky"] == of_neurons["Focal Tversky"] == 1
+    runs = nuclei.results.runs.pivot(index="seed", columns="label", values="f1_iou")
+    assert runs["Dice"].min() > runs[light].max()
+    assert means("losses-bbbc038-fluo-x1", "f1_iou")[["Dice", light]].agg("ptp") > 0.1
+    combined = runs.filter(like="Combined")
+    assert combined.shape == (3, 6)
+    assert runs["Focal Tversky"].max() < combined.min(axis=None)
+    otsu = runs["Otsu and watershed"].dropna().item()
+    assert combined.mean().min() > otsu
+    for label in combined:
+        rows = nuclei.results.runs
+        pair = [
+            row_counts(rows[rows["label"] == name], nuclei.results.images, trained=trained)
+            for name, trained in ((label, True), ("Otsu and watershed", False))
+        ]
+        assert difference(*pair, "f1_iou").p > 0.05
 
 
 def test_chapter_6_of_rulers():
