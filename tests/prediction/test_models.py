@@ -176,7 +176,7 @@ def test_a_network_gets_more_outputs_and_keeps_its_mask():
     with torch.no_grad():
         before, after = old.model(image), new.eval()(image)
     assert after.shape == (1, 3, 32, 32)
-    assert torch.equal(after[:, :1], before)
+    torch.testing.assert_close(after[:, :1], before)  # to rounding: convolutions of other widths
     assert 0 < after[:, 1:].abs().mean() < before.abs().mean()
 
 
