@@ -25,6 +25,7 @@ from cellcount_lib.records import read_record
 from cellcount_lib.runs.status import RUNS
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
+from cellcount_lib.tables.committed import Committed
 from cellcount_lib.tables.committed import table as table_of
 from cellcount_lib.training.data import Data, held, read_data
 from cellcount_lib.training.result import Result
@@ -61,12 +62,8 @@ def scores_of(result: Result, data: Data) -> dict[str, float]:
     return result.scaled.pooled(rows)
 
 
-def validation_dice(grid: str, profile: str | None = None) -> pd.DataFrame:
-    """Mean, lowest and highest over seeds of the best epoch's Dice on validation crops, by loss.
-
-    Without a profile it is of the table that the book shows, the longest trained complete one.
-    """
-    made = table_of(grid, profile)
+def validation_dice(made: Committed) -> pd.DataFrame:
+    """Mean, lowest and highest over seeds of the best epoch's Dice on validation crops, by loss."""
     records = (read_record(made.folder / RUNS / f"{run}.ipynb") for run in made.results.runs["run"])
     rows = [
         {"loss": record.parameters["loss"], "dice": max(row["dice"] for row in record.history)}
@@ -95,8 +92,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.committed:
         for grid in given.committed:
-            profile = given.profile or table_of(grid).profile
-            print(f"{grid}, {profile}\n{validation_dice(grid, profile).round(3)}\n")
+            made = table_of(grid, given.profile)
+            print(f"{grid}, {made.profile}\n{validation_dice(made).round(3)}\n")
         return
     base = Training(
         dataset=given.dataset,
