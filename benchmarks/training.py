@@ -139,6 +139,38 @@ def layers_case(laptop: Laptop) -> Case:
     )
 
 
+def collapsed(laptop: Laptop) -> torch.nn.Module:
+    """A network so sure of background that its gradients are below 1e-38."""
+    model = laptop.model().train()
+    last = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    with torch.no_grad():
+        last.weight.mul_(0.01)
+        last.bias.fill_(-80)
+    return model
+
+
+def collapsed_case(laptop: Laptop) -> Case:
+    model, dice = collapsed(laptop), losses.build("dice")
+    image, mask, *_ = (part[:1] for part in laptop.batches().one_batch())
+
+    def one_pass(flush: bool) -> float:
+        torch.set_flush_denormal(flush)
+        model.zero_grad()
+        dice(model(image), mask).backward()
+        torch.set_flush_denormal(False)
+        return max(float(weights.grad.abs().max()) for weights in model.parameters())
+
+    return Case(
+        "forward and backward pass of a collapsed network, Dice, 1 crop of 128, float32, 1 thread",
+        ours=lambda: one_pass(True),
+        reference=lambda: one_pass(False),
+        reference_is="the same with subnormal numbers; how slow they are depends on the processor",
+        at_least=0.9,
+        same=lambda a, b: abs(a - b) < 1e-30,
+        rounds=2,
+    )
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
@@ -146,6 +178,8 @@ def _name(dtype: torch.dtype) -> str:
 def cases() -> list[Case]:
     made = []
     every = {laptop.dtype: laptop for laptop in map(Laptop, ("fp32", "auto"))}  # one without bf16
+    if every[torch.float32].device.type == "cpu":
+        made.append(collapsed_case(every[torch.float32]))
     for laptop in every.values():
         made.append(layers_case(laptop))
         made.append(

@@ -9,6 +9,7 @@ from pathlib import Path
 import joblib
 import psutil
 import pytest
+import torch
 
 from cellcount_lib.machine import in_processes
 
@@ -68,3 +69,21 @@ print(given_back, faults())
     given_back, kept = map(int, ran.stdout.split())
     assert given_back > 10_000
     assert kept < 1000
+
+
+def test_subnormal_numbers_are_zero_in_all_threads_that_begin_afterwards():
+    code = """
+import torch
+from cellcount_lib.machine import flush_subnormals
+
+torch.set_num_threads(2)
+flush_subnormals()
+tiny = torch.full((1_000_000,), 1000, dtype=torch.int32).view(torch.float32)  # 1.4e-42
+print(torch.count_nonzero((tiny * 1.0).view(torch.int32)).item())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0, ran.stderr
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    torch.set_flush_denormal(False)
+    assert int(ran.stdout) == 0

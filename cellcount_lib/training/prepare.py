@@ -16,6 +16,7 @@ from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.info import MODEL
 from cellcount_lib.inference.model_file import load_model, restore
 from cellcount_lib.inference.predict import choose_device, choose_precision
+from cellcount_lib.machine import flush_subnormals
 from cellcount_lib.models import build
 from cellcount_lib.models.base import SegmentationModel
 from cellcount_lib.seeds import derived_seed
@@ -65,6 +66,7 @@ def prepare(
     compiled: bool = False,
 ) -> Prepared:
     """Make the Learner of a training, with its batches, its callbacks and its learning rate."""
+    flush_subnormals()
     recipe, profile = training.resolved()
     where = choose_device(device)
     dtype = choose_precision(where, training.precision)

@@ -212,6 +212,28 @@ def test_a_network_that_finds_nothing_is_a_collapse(discs, tmp_path):
     assert result.history[0]["found"] == 0
 
 
+TRAINED = """
+import json, sys, torch
+from cellcount_lib.training.run import train
+from cellcount_lib.training.spec import Training
+
+torch.set_num_threads(2)
+train(Training(**json.loads(sys.argv[1])), show=False, jobs=1)
+tiny = torch.full((1_000_000,), 1000, dtype=torch.int32).view(torch.float32)  # 1.4e-42
+print(torch.count_nonzero((tiny * 1.0).view(torch.int32)).item())
+"""
+
+
+def test_no_thread_of_a_training_computes_with_subnormal_numbers(discs, nursery):
+    asked = json.dumps({"dataset": f"folder:{discs}", **SMALL | {"epochs": 1}})
+    ended = nursery.run(TRAINED, asked)
+    assert ended.returncode == 0, ended.stderr
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    torch.set_flush_denormal(False)
+    assert int(ended.stdout) == 0
+
+
 # --- resume --------------------------------------------------------------------------------------
 
 
