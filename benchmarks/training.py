@@ -15,6 +15,7 @@ from cellcount_lib.data.sample import Sample
 from cellcount_lib.data.scaling import rescale
 from cellcount_lib.data.simulate import simulate
 from cellcount_lib.inference.predict import choose_device, choose_precision
+from cellcount_lib.machine import subnormals_as_zero
 from cellcount_lib.models import build
 from cellcount_lib.models.base import Doubling
 from cellcount_lib.models.elu import ELU
@@ -153,17 +154,15 @@ def collapsed_case(laptop: Laptop) -> Case:
     model, dice = collapsed(laptop), losses.build("dice")
     image, mask, *_ = (part[:1] for part in laptop.batches().one_batch())
 
-    def one_pass(flush: bool) -> float:
-        torch.set_flush_denormal(flush)
+    def one_pass() -> float:
         model.zero_grad()
         dice(model(image), mask).backward()
-        torch.set_flush_denormal(False)
         return max(float(weights.grad.abs().max()) for weights in model.parameters())
 
     return Case(
         "forward and backward pass of a collapsed network, Dice, 1 crop of 128, float32, 1 thread",
-        ours=lambda: one_pass(True),
-        reference=lambda: one_pass(False),
+        ours=subnormals_as_zero()(one_pass),
+        reference=one_pass,
         reference_is="the same with subnormal numbers; how slow they are depends on the processor",
         at_least=0.9,
         same=lambda a, b: abs(a - b) < 1e-30,

@@ -70,16 +70,22 @@ def keep_freed_memory() -> None:
             mallopt(trim_threshold, 2**31 - 1)
 
 
-def flush_subnormals() -> None:
-    """Take numbers below 1e-38 for zero, in this thread and in all that it starts afterwards.
+@contextlib.contextmanager
+def subnormals_as_zero() -> Iterator[None]:
+    """Take numbers below 1e-38 for zero, in this thread for a while.
 
     The gradients of a network that collapses become so small. They cannot change a weight, but some
-    processors take fifty times as long for a step with them (`make bench`). Call it before torch
-    computes anything, since its threads keep what was set when they began.
+    processors take fifty times as long for a step with them (`make bench`). Threads that begin
+    meanwhile keep it for good: torch's do when it first computes something large.
     """
     import torch
 
+    before = torch.tensor(1e-45).item() == 0
     torch.set_flush_denormal(True)  # where a processor cannot, nothing happens
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def in_processes(calls: Iterable[Any], jobs: int) -> Iterator[Any]:

@@ -77,12 +77,19 @@ MENDED: tuple[Mend, ...] = (
         "The largest number of a patch was taken for its count. In whole pictures it is the count.",
         _dataset("patches:"),
     ),
-    Mend(
-        "prepare",
-        "102de9c3",
-        "7649baf6",
-        "Numbers below 1e-38 count as zero in a training. Where a network learns, every weight is "
-        "the same to the last bit; where it has collapsed, biases that were zero moved by 1e-34.",
+    *(
+        Mend(
+            name,
+            before,
+            after,
+            "Numbers below 1e-38 count as zero in a training. Where a network learns, every weight "
+            "is the same to the last bit; where it has collapsed, biases that were zero moved by "
+            "1e-34.",
+        )
+        for name, before, after in (
+            ("prepare", "102de9c3", "a20b1426"),
+            ("Prepared", "8f62f330", "b1712700"),
+        )
     ),
     *(
         Mend(

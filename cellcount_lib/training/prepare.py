@@ -16,7 +16,7 @@ from cellcount_lib.inference.formulations import formulation
 from cellcount_lib.inference.info import MODEL
 from cellcount_lib.inference.model_file import load_model, restore
 from cellcount_lib.inference.predict import choose_device, choose_precision
-from cellcount_lib.machine import flush_subnormals
+from cellcount_lib.machine import subnormals_as_zero
 from cellcount_lib.models import build
 from cellcount_lib.models.base import SegmentationModel
 from cellcount_lib.seeds import derived_seed
@@ -41,6 +41,7 @@ class Prepared:
     lr: float  # the recipe's, or the one that was searched for
     identity: dict[str, Any]  # all that decides the weights
 
+    @subnormals_as_zero()
     def fit(self) -> None:
         """Train, from the checkpoint if there is one; the weights are then those of the best epoch.
 
@@ -56,6 +57,7 @@ class Prepared:
         return float(sum(row["seconds"] for row in self.learn.history.rows))
 
 
+@subnormals_as_zero()
 def prepare(
     training: Training,
     data: Data,
@@ -66,7 +68,6 @@ def prepare(
     compiled: bool = False,
 ) -> Prepared:
     """Make the Learner of a training, with its batches, its callbacks and its learning rate."""
-    flush_subnormals()
     recipe, profile = training.resolved()
     where = choose_device(device)
     dtype = choose_precision(where, training.precision)

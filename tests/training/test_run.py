@@ -214,13 +214,20 @@ def test_a_network_that_finds_nothing_is_a_collapse(discs, tmp_path):
 
 TRAINED = """
 import json, sys, torch
+from cellcount_lib.training import prepare
 from cellcount_lib.training.run import train
 from cellcount_lib.training.spec import Training
 
 torch.set_num_threads(2)
+fit = prepare.fit
+
+def watched(*given):
+    fit(*given)
+    tiny = torch.full((1_000_000,), 1000, dtype=torch.int32).view(torch.float32)  # 1.4e-42
+    print(torch.count_nonzero((tiny * 1.0).view(torch.int32)).item())
+
+prepare.fit = watched
 train(Training(**json.loads(sys.argv[1])), show=False, jobs=1)
-tiny = torch.full((1_000_000,), 1000, dtype=torch.int32).view(torch.float32)  # 1.4e-42
-print(torch.count_nonzero((tiny * 1.0).view(torch.int32)).item())
 """
 
 
