@@ -141,7 +141,7 @@ def layers_case(laptop: Laptop) -> Case:
 
 
 def collapsed(laptop: Laptop) -> torch.nn.Module:
-    """A network so sure of background that its gradients are below 1e-38."""
+    """A network so sure of background that most of its gradients are below 1e-38."""
     model = laptop.model().train()
     last = [layer for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
     with torch.no_grad():

@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
 def subnormals_as_zero() -> Iterator[None]:
     """Take numbers below 1e-38 for zero, in this thread for a while.
 
-    The gradients of a network that collapses become so small. They cannot change a weight, but some
+    Gradients of a network that collapses become so small. They cannot change a weight, but some
     processors take fifty times as long for a step with them (`make bench`). Threads that begin
     meanwhile keep it for good: torch's do when it first computes something large.
     """
