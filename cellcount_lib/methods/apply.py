@@ -20,9 +20,9 @@ from cellcount_lib.files import write_whole
 from cellcount_lib.fingerprint import digest
 from cellcount_lib.inference.evaluation import ScaledProtocol, heatmaps
 from cellcount_lib.inference.formulations import formulation
-from cellcount_lib.inference.heatmaps import load_heatmaps
 from cellcount_lib.inference.info import MODEL, ModelInfo
 from cellcount_lib.inference.model_file import load_model
+from cellcount_lib.methods.chosen import chosen
 from cellcount_lib.methods.harmonise import Harmonisation, Harmonised, Look, measure
 from cellcount_lib.records import RECORD, read_record
 from cellcount_lib.scoring.cutoff import Choice
@@ -82,10 +82,8 @@ def _home(
     parts = full_size(
         asked["dataset"], asked["profile"], protocol_scale=asked["protocol_scale"], root=root
     )
-    labels = {s.meta["name"]: s.labels for s in read_all(parts.val)}
     ruler = info.ruler(scaled.protocol.name)
-    at_home = ScaledProtocol(ruler, parts.protocol_scale, scaled.jobs)
-    choice, _ = at_home.choose_cutoff(load_heatmaps(run / "heatmaps-val.npz"), labels)
+    choice = chosen(run, parts, ScaledProtocol(ruler, parts.protocol_scale, scaled.jobs))
     look = measure(list(read_all(some(parts.train, MEASURED))))
     home = {"of": mark, "choice": choice._asdict(), "look": look._asdict()}
     write_whole(path, json.dumps(home))

@@ -33,6 +33,7 @@ from cellcount_lib.methods.baselines import (
     tune_adaptive_threshold,
 )
 from cellcount_lib.methods.blobs import THRESHOLDS, log_blobs
+from cellcount_lib.methods.chosen import chosen
 from cellcount_lib.methods.harmonise import steps
 from cellcount_lib.postprocess.otsu import otsu_watershed
 from cellcount_lib.registry import Registry
@@ -157,21 +158,17 @@ def _log_blobs(task: Task) -> Answer:
 def _again(task: Task) -> Answer:
     """Score the heatmaps that a run has kept; of several, joined by +, the best on validation."""
     folders = [task.of.parent / name for name in task.of.name.split("+")]
-    val_labels, test_labels = (
-        {s.meta["name"]: s.labels for s in samples}
-        for samples in (read_all(task.parts.val), task.tested)
-    )
 
-    def chosen(folder: Path) -> tuple[Choice, ScaledProtocol, Path]:
+    def swept(folder: Path) -> tuple[Choice, ScaledProtocol, Path]:
         info = load_model(folder / MODEL).info
         scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
-        kept = load_heatmaps(folder / "heatmaps-val.npz")
-        return scaled.choose_cutoff(kept, val_labels)[0], scaled, folder
+        return chosen(folder, task.parts, scaled), scaled, folder
 
-    choice, scaled, best = max(map(chosen, folders), key=lambda found: found[0].value)
+    choice, scaled, best = max(map(swept, folders), key=lambda found: found[0].value)
     if len(folders) > 1:
         choice = choice._replace(note="; ".join(filter(None, [choice.note, f"of {best.name}"])))
-    rows = scaled.score(load_heatmaps(best / "heatmaps-test.npz"), test_labels, choice.cutoff)
+    labels = {s.meta["name"]: s.labels for s in task.tested}
+    rows = scaled.score(load_heatmaps(best / "heatmaps-test.npz"), labels, choice.cutoff)
     return rows.drop(columns="cutoff"), choice
 
 

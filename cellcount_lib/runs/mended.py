@@ -105,6 +105,18 @@ MENDED: tuple[Mend, ...] = (
             ("_home", "5002ade8", "d4ed056e"),
         )
     ),
+    *(
+        Mend(
+            name,
+            before,
+            after,
+            "A cutoff was swept again from the heatmaps that the record of a run has it from.",
+        )
+        for name, before, after in (
+            ("_again", "faad97e9", "e2313271"),
+            ("_home", "d4ed056e", "28072d91"),
+        )
+    ),
 )
 
 

@@ -17,8 +17,10 @@ from cellcount_lib.inference.formulations import Formulation
 from cellcount_lib.inference.heatmaps import Kept, load_heatmaps, save_heatmaps
 from cellcount_lib.inference.predict import logit_map
 from cellcount_lib.methods.apply import apply
+from cellcount_lib.methods.chosen import chosen
 from cellcount_lib.methods.harmonise import measure
 from cellcount_lib.methods.score import Scoring, score
+from cellcount_lib.records import RECORD
 from cellcount_lib.scoring.cutoff import choose
 from cellcount_lib.scoring.pooling import pooled
 from cellcount_lib.scoring.protocols import protocol
@@ -87,6 +89,8 @@ def test_of_several_runs_the_best_on_validation_pictures_is_scored(home):
     for name in list(kept)[1:]:
         kept[name] = Kept(np.full_like(kept[name].code, -2000), kept[name].size)
     save_heatmaps(poor / "heatmaps-val.npz", kept)
+    path = poor / RECORD
+    path.write_text(path.read_text().replace('"protocol": "recommended"', '"protocol": "other"'))
     data = f"folder:{base / 'discs'}"
     for names in ("poor+one", "one+poor"):
         asked = Scoring("run", data, "smoke", protocol_scale=0.45, run=names)
@@ -94,6 +98,23 @@ def test_of_several_runs_the_best_on_validation_pictures_is_scored(home):
         pd.testing.assert_frame_equal(found.images, result.images)
         assert found.choice.note.endswith("of one")
         assert found.choice.value == result.choice.value
+
+
+def test_a_cutoff_is_swept_again_only_under_another_protocol_or_on_other_pictures(home, tmp_path):
+    base, folder, result = home
+    ruler = protocol("recommended")
+    parts = full_size(f"folder:{base / 'discs'}", "smoke", protocol_scale=0.45)
+    scaled = ScaledProtocol(ruler, 0.45, 1)
+    shutil.copy(folder / RECORD, tmp_path)  # without its heatmaps nothing can be swept
+    assert chosen(tmp_path, parts, scaled) == result.choice
+    for other in (
+        (parts, replace(scaled, scale=0.5)),
+        (parts, replace(scaled, protocol=replace(ruler, name="other"))),
+        (replace(parts, fingerprint="other"), scaled),
+    ):
+        with pytest.raises(DataError, match="expected the heatmaps of a run"):
+            chosen(tmp_path, *other)
+    assert chosen(folder, *other) == result.choice
 
 
 def test_mirrored_a_network_is_asked_four_times_and_its_answers_averaged(home):

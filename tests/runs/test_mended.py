@@ -44,8 +44,8 @@ def test_every_mend_leads_to_what_there_is_now():
     ],
 )
 def test_only_runs_that_did_not_meet_the_mistake_are_spared(name, parameters, spared):
-    (mend,) = (one for one in MENDED if one.name == name)
-    assert (as_now(name, mend.before, parameters) == mend.after) is spared
+    mends = [one for one in MENDED if one.name == name]
+    assert (as_now(name, mends[0].before, parameters) == mends[-1].after) is spared
 
 
 def test_a_record_from_before_a_mend_is_current_where_it_is_spared():
