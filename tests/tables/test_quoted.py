@@ -97,6 +97,12 @@ CONSTANTS = {
         "1.65": "a property of the function that is drawn",
     },
     "01_data": {"0.1": "a limit of the figure"},
+    "10_results": {
+        "0.0005": "a rate that is tried",
+        "0.008": "another",
+        "0.001": "learning rate that fastai takes by default",
+        "0.875": "the cutoff of the protocol clissa2023",
+    },
 }
 NO_PROSE = (
     r"```.*?```",  # code, and directives that include generated tables

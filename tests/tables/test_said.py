@@ -334,3 +334,23 @@ def test_chapter_10_of_splits():
     assert (gains.argmin(), gains.argmax()) == (4, 0)
     assert 0 < gains[4] < 0.02
     assert gains[0] > 0.15
+
+
+def test_chapter_10_of_learning_rates():
+    f1 = table("losses-tuned").results.runs.pivot(index="label", columns="seed", values="f1")
+    best = f1.filter(like="best of three", axis="index")
+    dice = best.loc["Dice; best of three"]
+    assert len(dice) == 3
+    assert (best.drop("Dice; best of three") > dice).all(axis=None)
+    assert (dice == f1.loc["Dice; 0.0005"]).all()
+    assert f1.loc[["Dice; 0.002", "Dice; 0.008"]].max(axis=None) < 0.2
+    mean = f1.mean(axis=1)
+    assert abs(mean["Focal; best of three"] - mean["BCE, low; best of three"]) < 0.02
+    three = {"Combined, balanced", "CombinedFT, balanced", "Focal Tversky"}
+    for rate in ("best of three", "0.0005"):
+        found = mean[mean.index.str.endswith(rate)].sort_values().index[-3:]
+        assert {label.split(";")[0] for label in found} == three
+    high = mean[mean.index.str.endswith("0.008")]
+    assert high.idxmax() == "Focal; 0.008"
+    assert (f1.loc["Focal Tversky; 0.008"] < 0.2).sum() == 2
+    assert min(high["Combined, balanced; 0.008"], high["CombinedFT, balanced; 0.008"]) > 0.49
