@@ -99,7 +99,7 @@ CONSTANTS = {
     "01_data": {"0.1": "a limit of the figure"},
     "10_results": {
         "0.0005": "a rate that is tried",
-        "0.008": "another",
+        "0.008": "another rate that is tried",
         "0.001": "learning rate that fastai takes by default",
         "0.875": "the cutoff of the protocol clissa2023",
     },
