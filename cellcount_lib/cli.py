@@ -12,7 +12,16 @@ import typer
 from cellcount_lib.data.download_command import Root
 from cellcount_lib.errors import CellcountError, InputError
 
-TRAIN = ("fastai", "kneed", "kornia", "matplotlib", "safetensors", "seaborn", "torch")
+TRAIN = (
+    "fastai",
+    "kneed",
+    "kornia",
+    "matplotlib",
+    "safetensors",
+    "schedulefree",
+    "seaborn",
+    "torch",
+)
 RUN = ("jsonschema", "nbclient", "nbformat", "papermill", "snakemake")
 SERVE = ("argon2", "fastapi", "fastapi_offline", "uvicorn")
 EXTRAS = (

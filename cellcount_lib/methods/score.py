@@ -159,12 +159,12 @@ def _again(task: Task) -> Answer:
     """Score the heatmaps that a run has kept; of several, joined by +, the best on validation."""
     folders = [task.of.parent / name for name in task.of.name.split("+")]
 
-    def swept(folder: Path) -> tuple[Choice, ScaledProtocol, Path]:
+    def choice_of(folder: Path) -> tuple[Choice, ScaledProtocol, Path]:
         info = load_model(folder / MODEL).info
         scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
         return chosen(folder, task.parts, scaled), scaled, folder
 
-    choice, scaled, best = max(map(swept, folders), key=lambda found: found[0].value)
+    choice, scaled, best = max(map(choice_of, folders), key=lambda found: found[0].value)
     if len(folders) > 1:
         choice = choice._replace(note="; ".join(filter(None, [choice.note, f"of {best.name}"])))
     labels = {s.meta["name"]: s.labels for s in task.tested}

@@ -95,7 +95,7 @@ def drop_small(labels: Labels, below: int) -> Labels:
     >>> drop_small(np.array([[1, 0, 2, 2]], np.int32), 2).tolist()
     [[0, 0, 2, 2]]
     """
-    pixels = np.flatnonzero(labels)  # the background of a picture, most of it, costs nothing
+    pixels = np.flatnonzero(labels != 0)  # the background of a picture, most of it, costs nothing
     values = labels.ravel()[pixels]
     small = (np.bincount(values) < below)[values]
     if small.any():

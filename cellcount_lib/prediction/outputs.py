@@ -39,7 +39,7 @@ def measure(plane: Plane, prediction: Prediction, pixel_size_um: float | None) -
     """
     labels = prediction.labels
     n = int(labels.max())
-    inside = np.flatnonzero(labels)
+    inside = np.flatnonzero(labels != 0)
     which = labels.ravel()[inside]
     areas = np.bincount(which, minlength=n + 1)[1:]
 

@@ -117,6 +117,29 @@ MENDED: tuple[Mend, ...] = (
             ("_home", "d4ed056e", "28072d91"),
         )
     ),
+    *(
+        Mend(
+            name,
+            before,
+            after,
+            "Schedule-Free AdamW came to the optimisers, which stay as they were.",
+        )
+        for name, before, after in (
+            ("Optimizer", "d98b27cc", "ee47e501"),
+            ("Training", "c5150319", "269b6b7d"),
+            ("fit", "76740882", "faf60fa3"),
+            ("make_learner", "097e4194", "cf032625"),
+            ("optimizer", "bd966223", "9aa0869d"),
+        )
+    ),
+    *(
+        Mend(name, before, after, "The same pixels, listed in less time.")
+        for name, before, after in (
+            ("drop_small", "372f15fa", "f1942fa6"),
+            ("listed", "6112a6fb", "4f5e753f"),
+        )
+    ),
+    Mend("_again", "e2313271", "55d0b590", "A name was mended."),
 )
 
 

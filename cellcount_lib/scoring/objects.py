@@ -42,7 +42,7 @@ def listed(labels: Labelled, name: str = "labels") -> Objects:
         return labels
     labels = check_labels(name, labels)
     height, width = labels.shape
-    pixels = np.flatnonzero(labels)
+    pixels = np.flatnonzero(labels != 0)
     values = labels.ravel()[pixels]
     if values.max(initial=0) > labels.size:  # a table of huge numbers would fill the memory
         ids, number, areas = np.unique(values, return_inverse=True, return_counts=True)

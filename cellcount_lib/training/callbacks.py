@@ -8,11 +8,13 @@ effect on torch's optimisers. `Watch` does the three jobs with one state that a 
 import csv
 import io
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
 from cellcount_lib.files import write_whole
 from cellcount_lib.progress import watched
@@ -107,6 +109,25 @@ class Autocast(Callback):
     def after_fit(self) -> None:
         """Unwrap it."""
         self.model.__dict__.pop("forward", None)
+
+
+class AtTheMean(Callback):
+    """Look at validation pictures with the mean of the weights, which is what Schedule-Free learns.
+
+    It takes its steps elsewhere (`train`). Statistics of batch normalisation belong to the weights
+    that made them; ten batches make those of the mean, as the authors of Schedule-Free advise.
+    """
+
+    order = -20  # before fastai's switch to evaluation
+
+    def before_train(self) -> None:
+        """Go where steps are taken."""
+        self.opt.opt.train()
+
+    def before_validate(self) -> None:
+        """Go to the mean."""
+        self.opt.opt.eval()
+        update_bn(islice(self.dls.train, 10), self.model)
 
 
 class StopAtNaN(Callback):

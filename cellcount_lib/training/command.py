@@ -50,7 +50,8 @@ def train_command(
         typer.Option(help="Of training pictures, in place of the given: automatic, ragged, ..."),
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="sgd, momentum, rmsprop, adagrad, adam, adamw.")
+        str | None,
+        typer.Option(help="sgd, momentum, rmsprop, adagrad, adam, adamw, schedule-free."),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate (default: the recipe's).")] = None,
     grey: Annotated[

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from schedulefree import AdamWScheduleFree
 from torch import nn
 
 from cellcount_lib.losses import Loss
 from cellcount_lib.machine import keep_freed_memory
 from cellcount_lib.models import SegmentationModel
 from cellcount_lib.training.callbacks import (
+    AtTheMean,
     Autocast,
     Dice,
     EpochSeed,
@@ -100,6 +102,7 @@ def make_learner(
                 stop_after=recipe.stop_after,
             ),
             *precision.get(dtype, []),
+            *([AtTheMean()] if recipe.optimizer == "schedule-free" else []),
             *cbs,
         ],
     )
@@ -108,7 +111,7 @@ def make_learner(
 
 
 def optimizer(model: nn.Module, recipe: Recipe, params: object, *, lr: float) -> OptimWrapper:
-    """Make torch's optimiser of a recipe; normalisation and biases are not decayed.
+    """Make the optimiser of a recipe; normalisation and biases are not decayed.
 
     Fastai calls it with `params`, the parameters in groups of its own, which are not used.
     """
@@ -131,6 +134,7 @@ def optimizer(model: nn.Module, recipe: Recipe, params: object, *, lr: float) ->
         "adagrad": torch.optim.Adagrad,
         "adam": partial(torch.optim.Adam, **adaptive),
         "adamw": partial(torch.optim.AdamW, **adaptive),
+        "schedule-free": partial(AdamWScheduleFree, betas=recipe.betas, eps=recipe.eps),
     }
     return OptimWrapper(opt=kinds[recipe.optimizer](groups, lr=lr))
 
@@ -166,6 +170,12 @@ def fit(learn: EpochLearner, recipe: Recipe, lr: float) -> None:
             return largest * recipe.factor ** int(share / every + 1e-6)
 
         learn.fit(recipe.epochs, largest, cbs=ParamScheduler({"lr": decayed}))
+    elif recipe.schedule == "warm-up":
+
+        def raised(share: float) -> float | NDArray[np.float64]:
+            return largest * min(1 / 25 + 20 * share, 1.0)
+
+        learn.fit(recipe.epochs, largest, cbs=ParamScheduler({"lr": raised}))
     else:
         learn.fit(recipe.epochs, largest)
 

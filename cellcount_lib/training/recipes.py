@@ -11,8 +11,8 @@ from cellcount_lib.registry import Registry
 from cellcount_lib.training.augment import Augmentation
 from cellcount_lib.training.crops import Copies
 
-Optimizer = Literal["sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw"]
-Schedule = Literal["plateau", "one-cycle", "steps", "constant"]
+Optimizer = Literal["sgd", "momentum", "rmsprop", "adagrad", "adam", "adamw", "schedule-free"]
+Schedule = Literal["plateau", "one-cycle", "steps", "warm-up", "constant"]
 Monitor = Literal["valid_loss", "dice"]
 Sampling = Literal["grid", "random", "cells"]
 
@@ -22,8 +22,8 @@ class Recipe:
     """Optimiser, schedule, loss, crops and augmentation of a training.
 
     Schedule "plateau" multiplies the rate by `factor` after `patience` epochs without improvement,
-    "steps" does so every `patience` epochs, "one-cycle" raises it and lowers it once, "constant"
-    leaves it.
+    "steps" does so every `patience` epochs, "one-cycle" raises it and lowers it once, "warm-up"
+    raises it in the first twentieth of the steps and leaves it then, "constant" leaves it.
     """
 
     name: str

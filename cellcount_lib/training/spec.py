@@ -72,6 +72,8 @@ class Training:
         """Return recipe and profile with the overrides of this training in them."""
         profile = PROFILES[self.profile]
         recipe = RECIPES[self.recipe].shortened(self.epochs or profile.epochs)
+        if self.optimizer == "schedule-free":
+            recipe = replace(recipe, schedule="warm-up")  # averages do what a falling rate does
         recipe = replace(
             recipe,
             batch=self.batch or profile.batch or recipe.batch,

@@ -87,7 +87,7 @@ def pictures(discs):
 
 
 @pytest.mark.parametrize(
-    "name", ["recommended", "fcn2016-discriminative", "sgd", "rmsprop", "adagrad"]
+    "name", ["recommended", "fcn2016-discriminative", "sgd", "rmsprop", "adagrad", "schedule-free"]
 )
 def test_a_learner_is_restored_with_its_optimiser_laid_out_as_its_parameters(
     name, pictures, tmp_path

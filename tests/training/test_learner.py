@@ -153,6 +153,71 @@ def test_every_optimiser_is_torchs(crops, name, plain):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4, msg=key)
 
 
+def test_a_warm_up_takes_a_twentieth_of_the_steps(crops):
+    plan = short("recommended", schedule="warm-up", optimizer="schedule-free")
+    seen = []
+
+    class Rates(Callback):
+        def after_batch(self):
+            if self.training:
+                seen.append(self.opt.opt.param_groups[0]["lr"])
+
+    train, valid = batches(crops)
+    train.steps = 20
+    learn = make_learner(
+        build("small-unet"), train, valid, losses.build("bce"), plan, cbs=[Rates()]
+    )
+    fit(learn, plan, 0.01)
+    # 80 steps: after four of them 20 * 4 / 80 of the way are gone
+    np.testing.assert_allclose(seen[:4], [0.0004, 0.0029, 0.0054, 0.0079], rtol=1e-6)
+    np.testing.assert_allclose(seen[4:], 0.01)
+
+
+@pytest.mark.parametrize(("arch", "epochs"), [("small-unet", 4), ("c-resunet", 1)])
+def test_schedule_free_is_what_its_paper_writes(arch, epochs, crops):
+    plan = short("recommended", schedule="constant", optimizer="schedule-free", epochs=epochs)
+    train, valid = batches(crops)
+    learn = make_learner(build(arch, seed=1), train, valid, losses.build("bce"), plan)
+    fit(learn, plan, 0.01)
+
+    model = build(arch, seed=1).to(memory_format=torch.channels_last)
+    weights = list(model.parameters())
+    mean, fast = ([p.detach().clone() for p in weights] for _ in range(2))
+    squares = [torch.zeros_like(p) for p in weights]
+    step, (beta, beta2) = 0, plan.betas
+
+    def put(values):
+        with torch.no_grad():
+            for p, value in zip(weights, values, strict=True):
+                p.copy_(value)
+
+    for epoch in range(epochs):
+        train.epoch = epoch
+        for image, *targets in train:
+            put([(1 - beta) * z + beta * x for x, z in zip(mean, fast, strict=True)])
+            model.zero_grad()
+            losses.build("bce")(model(image), *targets).backward()
+            step += 1
+            for p, x, z, v in zip(weights, mean, fast, squares, strict=True):
+                v.mul_(beta2).add_((1 - beta2) * p.grad**2)
+                move = p.grad / ((v / (1 - beta2**step)).sqrt() + plan.eps)
+                z -= 0.01 * (move + (0.01 if p.ndim > 1 else 0) * p.detach())
+                x += (z - x) / step
+    put(mean)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean
+    with torch.no_grad():
+        for image, *_ in train:
+            model(image)
+        # Not the weights: a bias before a normalisation has no gradient but rounding.
+        image, *_ = valid.one_batch()
+        torch.testing.assert_close(
+            learn.model.eval()(image), model.eval()(image), rtol=0, atol=2e-3
+        )
+
+
 @pytest.mark.parametrize("name", ["sgd", "momentum", "rmsprop", "adagrad", "adamw"])
 def test_a_cycle_gives_no_momentum_to_an_optimiser_without_it(crops, name):
     plan = replace(short("recommended", optimizer=name), epochs=1)

@@ -123,3 +123,6 @@ def test_overrides_win():
     plan, scale = Training(profile="paper", recipe="clissa2023").resolved()
     assert (plan.epochs, plan.batch, scale.crop, scale.steps) == (200, 32, 512, None)
     assert Training(grey=0.5).resolved()[0].augmentation.grey == 0.5
+    free = Training(recipe="fcn2016", optimizer="schedule-free").resolved()[0]
+    assert (free.optimizer, free.schedule) == ("schedule-free", "warm-up")
+    assert Training(recipe="fcn2016", optimizer="adamw").resolved()[0].schedule == "steps"

@@ -244,9 +244,11 @@ def test_no_thread_of_a_training_computes_with_subnormal_numbers(discs, nursery)
 # --- resume --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["recommended", "morelli2021"])
-def test_killed_anywhere_it_ends_with_the_same_weights(name, discs, nursery, tmp_path):
-    asked = json.dumps({"dataset": f"folder:{discs}", "recipe": name, **SMALL})
+@pytest.mark.parametrize(
+    "other", [{}, {"recipe": "morelli2021"}, {"optimizer": "schedule-free"}], ids=str
+)
+def test_killed_anywhere_it_ends_with_the_same_weights(other, discs, nursery, tmp_path):
+    asked = json.dumps({"dataset": f"folder:{discs}", **other, **SMALL})
 
     def run(folder, when):
         ended = nursery.run(KILLED, asked, tmp_path / folder, when)
@@ -254,7 +256,7 @@ def test_killed_anywhere_it_ends_with_the_same_weights(name, discs, nursery, tmp
 
     run("whole", "never")
     points = ["step:[0, 2]", "write:1", "step:[1, 0]", "write:2", "step:[3, 3]", "evaluate"]
-    for when in ["step:[2, 1]"] if name == "morelli2021" else [*points, "leave"]:
+    for when in ["step:[2, 1]"] if other else [*points, "leave"]:
         run("cut", when)
         assert not (tmp_path / "cut" / "training.json").exists()
     run("cut", "never")
