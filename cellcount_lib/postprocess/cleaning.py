@@ -65,8 +65,7 @@ class Cleaning(Sized):
             mask = _dilate(_erode(mask, radius), radius)
             mask = _erode(_dilate(mask, radius), radius)
         if self.holes_below:
-            regions = components(~mask)
-            mask = mask | (np.bincount(regions.ravel()) < self.holes_below)[regions]
+            mask = fill_holes(mask, self.holes_below)
         return components(mask, self.connectivity)
 
     def objects(self, mask: Mask) -> Labels:
@@ -85,6 +84,43 @@ class Way(Sized):
     def split(self, objects: Labels, below: int = 0, heatmap: Heatmap | None = None) -> Labels:
         """Split labelled objects; pieces with fewer pixels than `below` are dropped or joined."""
         return objects
+
+
+def fill_holes(mask: Mask, below: int) -> Mask:
+    """Fill the regions of background, connected by edges, that have fewer than `below` pixels.
+
+    A region that the edge of the picture cuts off counts, too. Pixels are handled in runs, of which
+    a picture of cells has few: to label the background would take many times as long.
+
+    Examples
+    --------
+    >>> ring = np.array([[0, 1, 1, 1], [0, 1, 0, 1], [0, 1, 1, 1]], bool)
+    >>> fill_holes(ring, 2).astype(int).tolist(), fill_holes(ring, 4).all()
+    ([[0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]], np.True_)
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    width = mask.shape[1] + 1  # with a column of mask, where every run of background ends
+    flat = np.pad(mask, ((0, 0), (0, 1)), constant_values=True).ravel()
+    turns = np.flatnonzero(np.diff(flat, prepend=True))
+    starts, stops = turns[::2], turns[1::2]
+    # those of the row above that share a column with a run lie side by side
+    first = np.searchsorted(stops + width, starts, "right")
+    last = np.searchsorted(starts + width, stops, "left")
+    own = np.repeat(np.arange(starts.size), last - first)
+    pairs = coo_array((np.ones(own.size), (own, _ranges(first, last))), (starts.size, starts.size))
+    region = connected_components(pairs, directed=False)[1]
+    small = (np.bincount(region, stops - starts) < below)[region]
+    flat[_ranges(starts[small], stops[small])] = True
+    return flat.reshape(-1, width)[:, :-1]
+
+
+def _ranges(starts: NDArray[np.intp], stops: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the numbers of several ranges, one after the other."""
+    lengths = stops - starts
+    offsets = starts - (np.cumsum(lengths) - lengths)
+    return np.repeat(offsets, lengths) + np.arange(lengths.sum())
 
 
 def drop_small(labels: Labels, below: int) -> Labels:

@@ -8,7 +8,7 @@ from skimage.io import imread
 
 from benchmarks.postprocess import discs, plain
 from cellcount_lib.errors import InputError
-from cellcount_lib.postprocess.cleaning import Cleaning, Way
+from cellcount_lib.postprocess.cleaning import Cleaning, Way, fill_holes
 from cellcount_lib.postprocess.plateaus import Plateaus
 from cellcount_lib.postprocess.postprocess import (
     POSTPROCESS,
@@ -62,6 +62,30 @@ def random_mask(rng):
             mask[y : y + h, x : x + w] = True
         return mask
     return rng.random(shape) < rng.uniform(0, 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_holes_are_those_that_labelling_the_background_finds(seed):
+    rng = np.random.default_rng(seed)
+    filled = 0
+    for _ in range(50):
+        mask = random_mask(rng)
+        below = int(rng.choice([0, 1, 2, 5, 30, 200, 10**5]))
+        regions = ndimage.label(~mask)[0]
+        sizes = np.bincount(regions.ravel())
+        ours = fill_holes(mask, below)
+        assert ours.shape == mask.shape
+        np.testing.assert_array_equal(ours, mask | (sizes[regions] < below))
+        filled += int((ours & ~mask).sum())
+    assert filled > 0
+
+
+@pytest.mark.parametrize("value", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (3, 4)])
+def test_a_mask_of_one_value_is_one_hole_or_none(shape, value):
+    mask = np.full(shape, value)
+    assert fill_holes(mask, mask.size + 1).all()
+    np.testing.assert_array_equal(fill_holes(mask, mask.size), mask)
 
 
 @pytest.mark.parametrize("name", HISTORICAL)
