@@ -5,6 +5,7 @@ The line styles differ, too, so that a figure can be read in greyscale.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,6 +121,37 @@ def show_forest(
     ax.grid(axis="x", alpha=0.3)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
+
+
+def rates_figure(runs: "DataFrame") -> "Figure":
+    """Draw F1 against the learning rate: a panel for every kind, a line for every seed.
+
+    `runs` are those of a table (``tables.collect.Results.runs``) with rows "KIND; RATE" and
+    "KIND; best of three". The training that has the F1 of the best of three is circled.
+    """
+    from matplotlib.figure import Figure
+
+    told = runs["label"].str.split("; ", expand=True)
+    best = runs[told[1] == "best of three"].assign(kind=told[0])
+    trained = runs[told[1] != "best of three"].assign(kind=told[0], rate=told[1])
+    kinds = trained.astype({"rate": float}).groupby("kind", sort=False)
+    figure = Figure(figsize=(9.6, 5.0), layout="constrained")
+    panels = figure.subplots(2, -(-len(kinds) // 2), sharey=True, squeeze=False).ravel()
+    for ax in panels[len(kinds) :]:
+        ax.remove()
+    for ax, (kind, mine) in zip(panels, kinds, strict=False):
+        for (_, line), style in zip(mine.groupby("seed"), cycle(("-", "--", ":")), strict=False):
+            ax.plot(line["rate"], line["f1"], style, marker="o", ms=3, color="0.4", lw=1)
+        chosen = mine.merge(best[["kind", "seed", "f1"]])
+        ax.plot(chosen["rate"], chosen["f1"], "o", color="#D55E00", ms=8, mfc="none", mew=1.6)
+        ax.set(xscale="log", title=kind, ylim=(-0.03, 0.8))
+        rates = sorted(set(mine["rate"]))
+        ax.set_xticks(rates, labels=map("{:g}".format, rates))
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
+    figure.supxlabel("learning rate")
+    figure.supylabel("F1 on test pictures")
+    return figure
 
 
 def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":

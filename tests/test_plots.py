@@ -10,7 +10,16 @@ from matplotlib.colors import to_hex, to_rgb
 from skimage.color import rgb2lab
 
 from cellcount_lib.errors import InputError
-from cellcount_lib.plots import FALSE, FOUND, MISSED, brighten, outline, show_forest, show_matches
+from cellcount_lib.plots import (
+    FALSE,
+    FOUND,
+    MISSED,
+    brighten,
+    outline,
+    rates_figure,
+    show_forest,
+    show_matches,
+)
 
 
 @pytest.fixture
@@ -149,3 +158,23 @@ def test_a_forest_shows_every_training_the_mean_and_what_was_published(ax):
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]
     top, bottom = (ax.transData.transform((0, place))[1] for place in (0, 2))
     assert top > bottom, "the first row is on top"
+
+
+def test_rates_have_a_line_for_every_seed_and_a_circle_where_the_best_is():
+    kinds = {"b": (0.1, 0.3), "a": (0.4, 0.0), "c": (0.0, 0.2)}
+    rows = [
+        (f"{kind}; {rate}", seed, value + seed / 10)
+        for kind, (low, high) in kinds.items()
+        for seed in range(4)
+        for rate, value in {"0.1": low, "2.0": high, "best of three": max(low, high)}.items()
+    ]
+    figure = rates_figure(pd.DataFrame(rows, columns=["label", "seed", "f1"]))
+    assert [ax.get_title() for ax in figure.axes] == ["b", "a", "c"], "no empty panel"
+    for ax, (low, high) in zip(figure.axes, kinds.values(), strict=True):
+        *lines, circles = ax.lines
+        assert [line.get_xdata().tolist() for line in lines] == [[0.1, 2.0]] * 4
+        for seed, line in enumerate(lines):
+            np.testing.assert_allclose(line.get_ydata(), [low + seed / 10, high + seed / 10])
+        assert circles.get_xdata().tolist() == [0.1 if low > high else 2.0] * 4
+        np.testing.assert_allclose(circles.get_ydata(), max(low, high) + np.arange(4) / 10)
+        assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "2"]
