@@ -144,7 +144,7 @@ def rates_figure(runs: "DataFrame") -> "Figure":
             ax.plot(line["rate"], line["f1"], style, marker="o", ms=3, color="0.4", lw=1)
         chosen = mine.merge(best[["kind", "seed", "f1"]])
         ax.plot(chosen["rate"], chosen["f1"], "o", color="#D55E00", ms=8, mfc="none", mew=1.6)
-        ax.set(xscale="log", title=kind, ylim=(-0.03, 0.8))
+        ax.set(xscale="log", title=kind)
         rates = sorted(set(mine["rate"]))
         ax.set_xticks(rates, labels=map("{:g}".format, rates))
         ax.minorticks_off()

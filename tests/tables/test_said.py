@@ -336,6 +336,30 @@ def test_chapter_10_of_splits():
     assert gains[0] > 0.15
 
 
+def test_chapter_10_of_optimisers():
+    runs = table("optimisers").results.runs
+    f1 = runs.pivot(index="label", columns="seed", values="f1")
+    best = f1.filter(like="best of three", axis="index")
+    free = best.loc["Schedule-Free AdamW; best of three"]
+    others = best.drop("Schedule-Free AdamW; best of three")
+    assert len(others) == 6
+    assert (others < free).all(axis=None)
+    assert (free == f1.loc["Schedule-Free AdamW; 0.025"]).all()
+    seconds = runs[~runs["label"].str.contains("best")].groupby("label")["seconds"].mean()
+    free, adamw = (seconds.filter(like=f"{n}; ").mean() for n in ("Schedule-Free AdamW", "AdamW"))
+    assert 0.9 < free / adamw < 1.1
+    mean = f1.mean(axis=1)
+    rmsprop = mean.filter(like="RMSprop; 0")
+    assert (rmsprop.idxmin(), rmsprop.idxmax()) == ("RMSprop; 0.005", "RMSprop; 0.0002")
+    last, *_, first = others.mean(axis=1).sort_values().index
+    assert (last, first) == ("Adagrad; best of three", "Adam; best of three")
+    assert rmsprop.max() - rmsprop.min() > 2 * (mean[first] - mean[last])
+    assert mean["RMSprop; best of three"] <= mean["SGD with momentum; best of three"] + 0.005
+    assert (f1.loc["SGD; best of three"] == f1.loc["SGD; 0.2"]).all()
+    assert (f1.loc["SGD; 2.0"] > f1.loc["SGD; 0.2"]).all()
+    assert f1.shape[1] == 2
+
+
 def test_chapter_10_of_learning_rates():
     f1 = table("losses-tuned").results.runs.pivot(index="label", columns="seed", values="f1")
     best = f1.filter(like="best of three", axis="index")
