@@ -102,7 +102,6 @@ CONSTANTS = {
         "0.008": "another rate that is tried",
         "0.001": "learning rate that fastai takes by default",
         "0.875": "the cutoff of the protocol clissa2023",
-        "0.2": "a rate of plain SGD",
     },
 }
 NO_PROSE = (

@@ -343,8 +343,10 @@ def test_chapter_10_of_optimisers():
     free = best.loc["Schedule-Free AdamW; best of three"]
     others = best.drop("Schedule-Free AdamW; best of three")
     assert len(others) == 6
-    assert (others < free).all(axis=None)
-    assert (free == f1.loc["Schedule-Free AdamW; 0.025"]).all()
+    assert (others.max() < free).all()
+    high = f1.loc["Schedule-Free AdamW; 0.025"]
+    assert high.min() < 0.5 < 0.67 < high.max()
+    assert free[high.idxmin()] == f1.loc["Schedule-Free AdamW; 0.005", high.idxmin()]
     seconds = runs[~runs["label"].str.contains("best")].groupby("label")["seconds"].mean()
     free, adamw = (seconds.filter(like=f"{n}; ").mean() for n in ("Schedule-Free AdamW", "AdamW"))
     assert 0.9 < free / adamw < 1.1
@@ -353,11 +355,11 @@ def test_chapter_10_of_optimisers():
     assert (rmsprop.idxmin(), rmsprop.idxmax()) == ("RMSprop; 0.005", "RMSprop; 0.0002")
     last, *_, first = others.mean(axis=1).sort_values().index
     assert (last, first) == ("Adagrad; best of three", "Adam; best of three")
-    assert rmsprop.max() - rmsprop.min() > 2 * (mean[first] - mean[last])
-    assert mean["RMSprop; best of three"] <= mean["SGD with momentum; best of three"] + 0.005
-    assert (f1.loc["SGD; best of three"] == f1.loc["SGD; 0.2"]).all()
-    assert (f1.loc["SGD; 2.0"] > f1.loc["SGD; 0.2"]).all()
-    assert f1.shape[1] == 2
+    assert rmsprop.max() - rmsprop.min() > mean[first] - mean[last]
+    sgd = runs[runs["label"].isin(["SGD; 2.0", "SGD; best of three"])]
+    assert sgd[sgd["seed"] == 2]["status"].tolist() == ["collapsed", "failed"]
+    assert sgd[sgd["seed"] < 2]["status"].unique().tolist() == ["completed"]
+    assert f1.shape[1] == 3
 
 
 def test_chapter_10_of_learning_rates():
