@@ -73,14 +73,21 @@ def save_model(
 
 
 def load_model(
-    name: str | Path = DEFAULT, *, device: str | None = None, precision: str = "auto"
+    name: str | Path = DEFAULT,
+    *,
+    device: str | None = None,
+    precision: str = "auto",
+    finite: bool = True,
 ) -> TrainedModel:
-    """Load a safetensors file, or that of a model that ships with the project by its name."""
+    """Load a safetensors file, or that of a model that ships with the project by its name.
+
+    A network with weights of NaN, in which a training may end, is refused, unless `finite` is off.
+    """
     path = shipped(name, ".safetensors")
     tensors, about = read_tensors(path)
     info = ModelInfo.of_header(about, path)
     model = from_config(info.config)
-    restore(model, tensors, path)
+    restore(model, tensors, path, finite=finite)
     return TrainedModel(model.eval(), info, device, precision)
 
 
@@ -94,8 +101,10 @@ def tensor_digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     return total.hexdigest()
 
 
-def restore(model: SegmentationModel, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Copy weights into a model after checking that they are its own, and finite."""
+def restore(
+    model: SegmentationModel, tensors: Mapping[str, Tensor], path: Path, *, finite: bool = True
+) -> None:
+    """Copy weights into a model after checking that they are its own and, if asked, finite."""
     expected = model.state_dict()
     if missing := sorted(expected.keys() ^ tensors.keys()):
         raise DataError(
@@ -108,7 +117,7 @@ def restore(model: SegmentationModel, tensors: Mapping[str, Tensor], path: Path)
                 f"{path}: {name}: expected shape {tuple(expected[name].shape)} for "
                 f"{model.config.name!r}, found {tuple(tensor.shape)}"
             )
-        if not torch.isfinite(tensor).all():
+        if finite and not torch.isfinite(tensor).all():
             raise DataError(f"{path}: {name} holds NaN or infinity; this model cannot be used")
     model.load_state_dict(dict(tensors))
 

@@ -160,7 +160,7 @@ def _again(task: Task) -> Answer:
     folders = [task.of.parent / name for name in task.of.name.split("+")]
 
     def choice_of(folder: Path) -> tuple[Choice, ScaledProtocol, Path]:
-        info = load_model(folder / MODEL).info
+        info = load_model(folder / MODEL, finite=False).info  # heatmaps are all that is needed
         scaled = replace(task.scaled, protocol=info.ruler(task.scaled.protocol.name))
         return chosen(folder, task.parts, scaled), scaled, folder
 

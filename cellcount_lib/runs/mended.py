@@ -141,6 +141,14 @@ MENDED: tuple[Mend, ...] = (
         )
     ),
     Mend("_again", "e2313271", "55d0b590", "A name was mended."),
+    *(
+        Mend(name, before, after, "To score anew failed where a training had ended in NaN.")
+        for name, before, after in (
+            ("_again", "55d0b590", "a27f0db2"),
+            ("load_model", "5ac67455", "324262dc"),
+            ("restore", "afcb2299", "886680df"),
+        )
+    ),
 )
 
 

@@ -208,7 +208,8 @@ def _notes(grid: Grid, results: Results, means: pd.DataFrame, metric: str) -> li
     notes += [f"{mark} {MARKS[mark]}." for mark, n in _doubtful(results).items() if n]
     usual, others = _machines(results)
     notes.append(f"Run on {usual}.")
-    for machine, mine in runs[runs["run"].isin(others)].groupby(computed_on(runs)):
+    elsewhere = runs[runs["run"].isin(others)]
+    for machine, mine in elsewhere.groupby(elsewhere["run"].map(others)):
         rows = mine.groupby("label", sort=False)["seed"].agg(
             lambda seeds: ", ".join(map(str, seeds))
         )
@@ -254,11 +255,16 @@ def _links(
     )
 
 
-def _machines(results: Results) -> tuple[str, set[str]]:
-    """Return what most runs of a table were computed on, and the runs that were not."""
-    where = computed_on(results.runs)
+def _machines(results: Results) -> tuple[str, dict[str, str]]:
+    """Return what most runs of a table were computed on, and, by run, where others were.
+
+    A run that failed has no digits, and counts only where all have failed.
+    """
+    ended = results.runs[results.runs["status"] != "failed"]
+    where = computed_on(ended if len(ended) else results.runs)
     usual = str(where.value_counts().idxmax())
-    return usual, set(results.runs.loc[where != usual, "run"])
+    others = where[where != usual]
+    return usual, dict(zip(results.runs.loc[others.index, "run"], others, strict=True))
 
 
 def _digits(metric: str) -> int:

@@ -119,6 +119,8 @@ def test_weights_that_do_not_fit_are_errors(stored):
     write(state | {first: torch.full_like(state[first], torch.nan)})
     with pytest.raises(DataError, match="NaN"):
         load_model(path)
+    ended = load_model(path, finite=False)
+    assert torch.isnan(ended.model.state_dict()[first]).all()
 
 
 @pytest.mark.parametrize(

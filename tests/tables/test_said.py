@@ -357,8 +357,9 @@ def test_chapter_10_of_optimisers():
     assert (last, first) == ("Adagrad; best of three", "Adam; best of three")
     assert rmsprop.max() - rmsprop.min() > mean[first] - mean[last]
     sgd = runs[runs["label"].isin(["SGD; 2.0", "SGD; best of three"])]
-    assert sgd[sgd["seed"] == 2]["status"].tolist() == ["collapsed", "failed"]
-    assert sgd[sgd["seed"] < 2]["status"].unique().tolist() == ["completed"]
+    ended = sgd[sgd["status"] != "completed"]
+    assert list(zip(ended["label"], ended["seed"], strict=True)) == [("SGD; 2.0", 2)]
+    assert (f1.loc["SGD; best of three"] == f1.loc["SGD; 0.2"]).all()
     assert f1.shape[1] == 3
 
 

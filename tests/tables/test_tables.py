@@ -235,11 +235,18 @@ def test_runs_of_another_machine_say_so():
         "§ Run on H100; torch 2, which gives other digits: b (seed 1).",
     )
     assert [name for row in mixed.rows for name, _ in row[0].links] == ["0", "1", "0", "1 §"]
+    made.runs["data"] = "8baf40"
     made.runs.loc[0, "data"] = "23f272"  # the pictures were drawn by another version
     drawn, *_ = tables(grid, made, notebook=str)
     assert (
         "§ Run on CPU; torch 2; data 23f272, which gives other digits: a (seed 0)." in drawn.notes
     )
+    assert "Run on CPU; torch 2; data 8baf40." in drawn.notes
+    made.runs.loc[0, ["data", "status"]] = "", "failed"  # no data, and no digits at all
+    failed, *_ = tables(grid, made, notebook=str)
+    assert failed.notes[-2:] == mixed.notes[-2:]
+    made.runs.loc[0, "gpu"] = "H100"
+    assert tables(grid, made, notebook=str)[0].notes[-1] == mixed.notes[-1]
 
 
 def grid_of(*rows, published_on=(), columns=("f1",)):
