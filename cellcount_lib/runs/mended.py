@@ -39,115 +39,82 @@ def _of_a_mask(parameters: Parameters) -> bool:
     return re.search(drawn, parameters["run"] or "") is None
 
 
+def _mends(
+    why: str, *changes: tuple[str, str, str], spares: Callable[[Parameters], bool] = _every
+) -> tuple[Mend, ...]:
+    """Make the mends of one change: names of definitions, each before and after."""
+    return tuple(Mend(*change, why, spares) for change in changes)
+
+
 MENDED: tuple[Mend, ...] = (
-    Mend(
-        "Batches",
-        "dd91c94c",
-        "0a482db3",
-        "An epoch had fewer steps than it said where it had fewer crops than a batch. No committed "
-        "run has a batch larger than 8, and only patches give fewer crops.",
-        _dataset("patches:[1-7]:"),
+    *_mends(
+        "An epoch had fewer steps than it said where it had fewer crops than a batch. No "
+        "committed run has a batch larger than 8, and only patches give fewer crops.",
+        ("Batches", "dd91c94c", "0a482db3"),
+        spares=_dataset("patches:[1-7]:"),
     ),
-    Mend(
-        "identity",
-        "3f5babcb",
-        "6b1a39d6",
-        "A checkpoint knows the scale of the protocol, too. It decides whether a training goes on, "
-        "not what it learns.",
+    *_mends(
+        "A checkpoint knows the scale of the protocol, too. It decides whether a training goes "
+        "on, not what it learns.",
+        ("identity", "3f5babcb", "6b1a39d6"),
     ),
-    Mend(
-        "depths",
-        "dc9b03da",
-        "15b709c4",
+    *_mends(
         "Depths in a cell that fills the picture were not numbers, and would have been the end of "
         "a training. All others are what they were.",
+        ("depths", "dc9b03da", "15b709c4"),
     ),
-    Mend(
-        "flood_with_line",
-        "633ccdcd",
-        "08912803",
+    *_mends(
         "Of two objects that touch at a corner and share a marker one vanished. In 3122 pictures "
         "of 55 networks, all whose heatmaps were still there, it never happened; of the others it "
         "is taken for granted.",
+        ("flood_with_line", "633ccdcd", "08912803"),
     ),
-    Mend(
-        "_predict_mean",
-        "d7718697",
-        "98f8b242",
+    *_mends(
         "The largest number of a patch was taken for its count. In whole pictures it is the count.",
-        _dataset("patches:"),
+        ("_predict_mean", "d7718697", "98f8b242"),
+        spares=_dataset("patches:"),
     ),
-    *(
-        Mend(
-            name,
-            before,
-            after,
-            "Numbers below 1e-38 count as zero in a training. Where a network learns, every weight "
-            "is the same to the last bit; where it has collapsed, biases that were zero moved by "
-            "1e-34.",
-        )
-        for name, before, after in (
-            ("prepare", "102de9c3", "a20b1426"),
-            ("Prepared", "8f62f330", "b1712700"),
-        )
+    *_mends(
+        "Numbers below 1e-38 count as zero in a training. Where a network learns, every weight is "
+        "the same to the last bit; where it has collapsed, biases that were zero moved by 1e-34.",
+        ("prepare", "102de9c3", "a20b1426"),
+        ("Prepared", "8f62f330", "b1712700"),
     ),
-    *(
-        Mend(
-            name,
-            before,
-            after,
-            "Lengths that a network draws were those of its home where sizes are not harmonised; a "
-            "mask has no lengths.",
-            _of_a_mask,
-        )
-        for name, before, after in (
-            ("apply", "2de3258d", "46305345"),
-            ("_home", "5002ade8", "d4ed056e"),
-        )
+    *_mends(
+        "Lengths that a network draws were those of its home where sizes are not harmonised; a "
+        "mask has no lengths.",
+        ("apply", "2de3258d", "46305345"),
+        ("_home", "5002ade8", "d4ed056e"),
+        spares=_of_a_mask,
     ),
-    *(
-        Mend(
-            name,
-            before,
-            after,
-            "A cutoff was swept again from the heatmaps that the record of a run has it from.",
-        )
-        for name, before, after in (
-            ("_again", "faad97e9", "e2313271"),
-            ("_home", "d4ed056e", "28072d91"),
-        )
+    *_mends(
+        "A cutoff was swept again from the heatmaps that the record of a run has it from.",
+        ("_again", "faad97e9", "e2313271"),
+        ("_home", "d4ed056e", "28072d91"),
     ),
-    *(
-        Mend(
-            name,
-            before,
-            after,
-            "Schedule-Free AdamW came to the optimisers, which stay as they were.",
-        )
-        for name, before, after in (
-            ("Optimizer", "d98b27cc", "ee47e501"),
-            ("Training", "c5150319", "269b6b7d"),
-            ("fit", "76740882", "faf60fa3"),
-            ("make_learner", "097e4194", "cf032625"),
-            ("optimizer", "bd966223", "9aa0869d"),
-        )
+    *_mends(
+        "Schedule-Free AdamW came to the optimisers, which stay as they were.",
+        ("Optimizer", "d98b27cc", "ee47e501"),
+        ("Training", "c5150319", "269b6b7d"),
+        ("fit", "76740882", "faf60fa3"),
+        ("make_learner", "097e4194", "cf032625"),
+        ("optimizer", "bd966223", "9aa0869d"),
     ),
-    *(
-        Mend(name, before, after, "The same pixels, found in less time.")
-        for name, before, after in (
-            ("Cleaning", "678a7da2", "2b9e0a2e"),
-            ("drop_small", "372f15fa", "f1942fa6"),
-            ("listed", "6112a6fb", "4f5e753f"),
-        )
+    *_mends(
+        "The same pixels, found in less time.",
+        ("Cleaning", "678a7da2", "2b9e0a2e"),
+        ("drop_small", "372f15fa", "f1942fa6"),
+        ("listed", "6112a6fb", "4f5e753f"),
     ),
-    Mend("_again", "e2313271", "55d0b590", "A name was mended."),
-    *(
-        Mend(name, before, after, "To score anew failed where a training had ended in NaN.")
-        for name, before, after in (
-            ("_again", "55d0b590", "a27f0db2"),
-            ("load_model", "5ac67455", "324262dc"),
-            ("restore", "afcb2299", "886680df"),
-        )
+    *_mends(
+        "A name was mended.",
+        ("_again", "e2313271", "55d0b590"),
+    ),
+    *_mends(
+        "To score anew failed where a training had ended in NaN.",
+        ("_again", "55d0b590", "a27f0db2"),
+        ("load_model", "5ac67455", "324262dc"),
+        ("restore", "afcb2299", "886680df"),
     ),
 )
 
