@@ -336,6 +336,26 @@ def test_chapter_10_of_splits():
     assert gains[0] > 0.15
 
 
+def test_chapter_5_of_losses_as_released():
+    runs = table("activation").results.runs
+    f1 = runs.pivot(index="label", columns="seed", values="f1_iou")
+    released = f1.loc["Dice, as released"]
+    alone = f1.loc[["Dice", "Dice over two classes", "Dice, activated twice"]]
+    assert (alone < released).all(axis=None)
+    assert released.max() - released.min() < 0.02 < (alone.max(axis=1) - alone.min(axis=1)).min()
+    for loss in ("Combined, balanced", "CombinedFT, balanced"):
+        assert (f1.loc[f"{loss}, as released"] > f1.loc[loss]).all()
+    ended = runs[runs["status"] == "collapsed"]
+    assert ended["label"].tolist() == ["Focal Tversky, as released"] * f1.shape[1]
+    record_of = records_in(table("activation").folder)
+    for run in ended["run"]:
+        found = [row["found"] for row in record_of(run).history]
+        assert found[0] > 0 == max(found[1:])
+    both, released = "Focal Tversky over two classes", "Focal Tversky, released constants"
+    assert (f1.loc[both] < f1.loc["Focal Tversky"]).all()
+    assert abs(f1.loc[released] - f1.loc["Focal Tversky"]).max() < 0.02
+
+
 def test_chapter_10_of_optimisers():
     runs = table("optimisers").results.runs
     f1 = runs.pivot(index="label", columns="seed", values="f1")
