@@ -191,12 +191,21 @@ def test_the_page_on_time_to_quality():
     assert runs.groupby(level=[0, 1]).size().eq(3).all()
     minutes = runs["minutes"].groupby(level=[0, 1]).median()
     assert runs.loc[("bbbc038", "small-crops"), "minutes"].isna().all()
-    half = minutes["bbbc038", "short"] / minutes["bbbc038", "recommended"]
-    assert 0.4 < half < 0.6
-    assert minutes["simulated"].max() < 1.5 * minutes["simulated"].min()
+    free, recipe = (minutes.xs(entry, level=1) for entry in ("schedule-free", "recommended"))
+    assert (free == minutes.groupby(level=0).min()).all()
+    assert 0.5 < free["simulated"] / recipe["simulated"] < 0.6
+    assert 0.3 < free["bbbc038"] / recipe["bbbc038"] < 0.4
+    high = minutes.xs("schedule-free-high", level=1)
+    assert abs(high / [free["bbbc038"], recipe["simulated"]] - 1).max() < 0.1
+    assert minutes["simulated"].idxmax() == "short"
+    assert minutes["bbbc038", "short"] < recipe["bbbc038"]
+    assert minutes["simulated", "small-crops"] < recipe["simulated"]
     ends = runs["last_f1"].groupby(level=[0, 1]).median()
     assert ends["bbbc038", "short"] < ends["bbbc038", "recommended"]
     assert abs(ends["bbbc038", "small-crops"] - 0.8) < 0.01
+    same = ends.xs("schedule-free", level=1) - ends.xs("recommended", level=1)
+    assert abs(same).max() < 0.01
+    assert runs["curve"].str.split().str.len().eq(4).all()
 
 
 KINDS = {
@@ -345,12 +354,21 @@ def test_chapter_5_of_losses_as_released():
     assert released.max() - released.min() < 0.02 < (alone.max(axis=1) - alone.min(axis=1)).min()
     for loss in ("Combined, balanced", "CombinedFT, balanced"):
         assert (f1.loc[f"{loss}, as released"] > f1.loc[loss]).all()
-    ended = runs[runs["status"] == "collapsed"]
-    assert ended["label"].tolist() == ["Focal Tversky, as released"] * f1.shape[1]
+    ended = runs[runs["status"] == "collapsed"].groupby("label")["run"].apply(list)
+    assert ended.index.tolist() == ["Focal", "Focal Tversky, as released"]
+    assert ended.str.len().eq(f1.shape[1]).all()
     record_of = records_in(table("activation").folder)
-    for run in ended["run"]:
+    for run in ended["Focal Tversky, as released"]:
         found = [row["found"] for row in record_of(run).history]
         assert found[0] > 0 == max(found[1:])
+    assert (f1.loc["BCE, low, as released"] < f1.loc["BCE, low"]).all()
+    mean = f1.mean(axis=1)
+    published = table("losses").published["f1_iou"].rename({"BCE, low (w_cell=50)": "BCE, low"})
+    five = ["CombinedFT, balanced", "Dice", "Combined, balanced", "BCE, low", "Focal"]
+    assert published[five].is_monotonic_decreasing
+    assert published["Dice"] == published["Combined, balanced"]
+    assert mean[[f"{loss}, as released" for loss in five]].is_monotonic_decreasing
+    assert mean["BCE, low"] > mean[["Dice", "Combined, balanced"]].max()
     tversky = f1.loc["Focal Tversky"]
     assert (f1.loc["Focal Tversky over two classes"] < tversky).all()
     assert abs(f1.loc["Focal Tversky, released constants"] - tversky).max() < 0.02
