@@ -45,6 +45,7 @@ COLUMNS = (
     *("machine", MARK),
 )
 
+SCHEDULE_FREE = {"recipe": "recommended", "optimizer": "schedule-free"}
 ENTRIES: Registry[Mapping[str, Any]] = Registry(
     "entry",
     {
@@ -52,6 +53,8 @@ ENTRIES: Registry[Mapping[str, Any]] = Registry(
         "recommended": {"recipe": "recommended"},
         "short": {"recipe": "recommended", "steps": 45},
         "small-crops": {"recipe": "recommended", "crop": 64, "batch": 8, "steps": 180},
+        "schedule-free": SCHEDULE_FREE | {"lr": 0.005},
+        "schedule-free-high": SCHEDULE_FREE | {"lr": 0.01},
     },
 )
 
