@@ -140,15 +140,20 @@ def rates_figure(runs: "DataFrame") -> "Figure":
     for ax in panels[len(kinds) :]:
         ax.remove()
     for ax, (kind, mine) in zip(panels, kinds, strict=False):
-        for (_, line), style in zip(mine.groupby("seed"), cycle(("-", "--", ":")), strict=False):
-            ax.plot(line["rate"], line["f1"], style, marker="o", ms=3, color="0.4", lw=1)
+        for (seed, line), style in zip(mine.groupby("seed"), cycle(("-", "--", ":")), strict=False):
+            look = {"marker": "o", "ms": 3, "color": "0.4", "lw": 1}
+            ax.plot(line["rate"], line["f1"], style, label=f"seed {seed}", **look)
         chosen = mine.merge(best[["kind", "seed", "f1"]])
-        ax.plot(chosen["rate"], chosen["f1"], "o", color="#D55E00", ms=8, mfc="none", mew=1.6)
+        circle = {"color": LIGHT, "ms": 8, "mfc": "none", "mew": 1.6}
+        ax.plot(chosen["rate"], chosen["f1"], "o", label="the rate that counts", **circle)
         ax.set(xscale="log", title=kind)
         rates = sorted(set(mine["rate"]))
         ax.set_xticks(rates, labels=map("{:g}".format, rates))
         ax.minorticks_off()
         ax.grid(alpha=0.3)
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=9, frameon=False
+    )
     figure.supxlabel("learning rate")
     figure.supylabel("F1 on test pictures")
     return figure
