@@ -374,6 +374,20 @@ def test_chapter_5_of_losses_as_released():
     assert abs(f1.loc["Focal Tversky, released constants"] - tversky).max() < 0.02
 
 
+def test_schedule_free_is_ahead_after_the_default_training_only():
+    runs = {
+        name: table(name).results.runs.pivot(index="label", columns="seed", values="f1")
+        for name in ("optimisers", "schedule-free")
+    }
+    short, long = runs.values()
+    assert (short.loc["Schedule-Free AdamW; 0.005"] > short.loc["AdamW; 0.005"]).all()
+    lead = long - long.loc["AdamW"]
+    assert abs(lead.loc["Schedule-Free AdamW; 0.005"].mean()) < 0.005
+    high = lead.loc["Schedule-Free AdamW; 0.01"]
+    assert high.mean() > 0.005
+    assert not (high > 0).all()
+
+
 def test_chapter_10_of_optimisers():
     runs = table("optimisers").results.runs
     f1 = runs.pivot(index="label", columns="seed", values="f1")
