@@ -65,6 +65,7 @@ CONSTANTS = {
         "0.1": "distance of the lines of a figure",
         "1.3": "a property of the function that is drawn",
         "0.75": "the published exponent of Focal Tversky",
+        "0.73": "the logistic function of 1",
     },
     "06_threshold_and_ruler": {
         "0.875": "the cutoff of the protocol clissa2023",
@@ -85,6 +86,7 @@ CONSTANTS = {
     | dict.fromkeys(
         ("0.876", "0.921", "0.906", "0.755", "0.946", "0.558", "0.748", "0.854"), IN_CARDS
     ),
+    "speedrun": dict.fromkeys(("0.005", "0.01"), "a rate that is tried"),
     "simulator": {"0.5": "the AUC of no difference"},
     "your_data": {"0.5": "the IoU of a match"},
     "teaching": {"0.5": "a misconception", "0.95": "a misconception"},
@@ -98,8 +100,7 @@ CONSTANTS = {
     },
     "01_data": {"0.1": "a limit of the figure"},
     "10_results": {
-        "0.0005": "a rate that is tried",
-        "0.008": "another rate that is tried",
+        **dict.fromkeys(("0.0005", "0.008", "0.005", "0.01"), "a rate that is tried"),
         "0.001": "learning rate that fastai takes by default",
         "0.875": "the cutoff of the protocol clissa2023",
     },
