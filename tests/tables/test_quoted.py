@@ -100,7 +100,7 @@ CONSTANTS = {
     },
     "01_data": {"0.1": "a limit of the figure"},
     "10_results": {
-        **dict.fromkeys(("0.0005", "0.008", "0.005", "0.01"), "a rate that is tried"),
+        **dict.fromkeys(("0.0005", "0.008", "0.005"), "a rate that is tried"),
         "0.001": "learning rate that fastai takes by default",
         "0.875": "the cutoff of the protocol clissa2023",
     },
