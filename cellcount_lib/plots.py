@@ -145,7 +145,7 @@ def rates_figure(runs: "DataFrame") -> "Figure":
             ax.plot(line["rate"], line["f1"], style, label=f"seed {seed}", **look)
         chosen = mine.merge(best[["kind", "seed", "f1"]])
         circle = {"color": LIGHT, "ms": 8, "mfc": "none", "mew": 1.6}
-        ax.plot(chosen["rate"], chosen["f1"], "o", label="the rate that counts", **circle)
+        ax.plot(chosen["rate"], chosen["f1"], "o", label="chosen on validation", **circle)
         ax.set(xscale="log", title=kind)
         rates = sorted(set(mine["rate"]))
         ax.set_xticks(rates, labels=map("{:g}".format, rates))

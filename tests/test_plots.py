@@ -180,4 +180,4 @@ def test_rates_have_a_line_for_every_seed_and_a_circle_where_the_best_is():
         assert [text.get_text() for text in ax.get_xticklabels()] == ["0.1", "2"]
     (legend,) = figure.legends
     told = [text.get_text() for text in legend.get_texts()]
-    assert told == ["seed 0", "seed 1", "seed 2", "seed 3", "the rate that counts"]
+    assert told == ["seed 0", "seed 1", "seed 2", "seed 3", "chosen on validation"]

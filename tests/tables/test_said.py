@@ -19,6 +19,11 @@ def means(name, score):
     return table(name).results.runs.groupby("label")[score].mean()
 
 
+def by_seed(name, score="f1"):
+    """A score of every training: a row per design, a column per seed."""
+    return table(name).results.runs.pivot(index="label", columns="seed", values=score)
+
+
 @pytest.fixture(scope="module")
 def ablation():
     return table("table1")
@@ -181,7 +186,7 @@ def test_chapter_10_of_mirror_images():
     assert max(gains, key=gains.get) == "nuclei, star-convex polygons"
     for label in once:
         assert splits[f"{label}; mirrored"] < splits[label]
-    runs = table("mirrored").results.runs.pivot(index="label", columns="seed", values="f1")
+    runs = by_seed("mirrored")
     gains = runs.loc["neurons, mask; mirrored"] - runs.loc["neurons, mask"]
     assert ((gains > 0.01).sum(), (abs(gains) < 0.001).sum()) == (2, 1)
 
@@ -330,10 +335,8 @@ def test_chapter_9_of_real_nuclei():
 
 
 def test_chapter_10_of_splits():
-    made = table("cross-validation-bbbc038-fluo-x1")
-    runs = made.results.runs
-    assert made.results.images["image"].nunique() == 200
-    f1 = runs.pivot(index="label", columns="seed", values="f1")
+    assert table("cross-validation-bbbc038-fluo-x1").results.images["image"].nunique() == 200
+    f1 = by_seed("cross-validation-bbbc038-fluo-x1")
     networks = f1.filter(regex=r"^fold \d$", axis="index")
     otsu = f1.loc[[f"{fold}, Otsu and watershed" for fold in networks.index], 0]
     seed = np.sqrt(networks.var(axis=1, ddof=1).mean())
@@ -346,8 +349,7 @@ def test_chapter_10_of_splits():
 
 
 def test_chapter_5_of_losses_as_released():
-    runs = table("activation").results.runs
-    f1 = runs.pivot(index="label", columns="seed", values="f1_iou")
+    runs, f1 = table("activation").results.runs, by_seed("activation", "f1_iou")
     released = f1.loc["Dice, as released"]
     alone = f1.loc[["Dice", "Dice over two classes", "Dice, activated twice"]]
     assert (alone < released).all(axis=None)
@@ -375,11 +377,7 @@ def test_chapter_5_of_losses_as_released():
 
 
 def test_schedule_free_is_ahead_after_the_default_training_only():
-    runs = {
-        name: table(name).results.runs.pivot(index="label", columns="seed", values="f1")
-        for name in ("optimisers", "schedule-free")
-    }
-    short, long = runs.values()
+    short, long = by_seed("optimisers"), by_seed("schedule-free")
     assert (short.loc["Schedule-Free AdamW; 0.005"] > short.loc["AdamW; 0.005"]).all()
     lead = long - long.loc["AdamW"]
     assert abs(lead.loc["Schedule-Free AdamW; 0.005"].mean()) < 0.005
@@ -389,8 +387,7 @@ def test_schedule_free_is_ahead_after_the_default_training_only():
 
 
 def test_chapter_10_of_optimisers():
-    runs = table("optimisers").results.runs
-    f1 = runs.pivot(index="label", columns="seed", values="f1")
+    runs, f1 = table("optimisers").results.runs, by_seed("optimisers")
     best = f1.filter(like="best of three", axis="index")
     free = best.loc["Schedule-Free AdamW; best of three"]
     others = best.drop("Schedule-Free AdamW; best of three")
@@ -416,7 +413,7 @@ def test_chapter_10_of_optimisers():
 
 
 def test_chapter_10_of_learning_rates():
-    f1 = table("losses-tuned").results.runs.pivot(index="label", columns="seed", values="f1")
+    f1 = by_seed("losses-tuned")
     best = f1.filter(like="best of three", axis="index")
     dice = best.loc["Dice; best of three"]
     assert len(dice) == 3
