@@ -16,7 +16,7 @@ from cellcount_lib.checks import check_image, check_labels, check_positive, chec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 FOUND = "#56B4E9"
 FALSE = "#F0569C"  # not their orange, which nobody sees on a yellow cell
@@ -129,34 +129,74 @@ def rates_figure(runs: "DataFrame") -> "Figure":
     `runs` are those of a table (``tables.collect.Results.runs``) with rows "KIND; RATE" and
     "KIND; best of three". The training that has the F1 of the best of three is circled.
     """
-    from matplotlib.figure import Figure
-
     told = runs["label"].str.split("; ", expand=True)
     best = runs[told[1] == "best of three"].assign(kind=told[0])
     trained = runs[told[1] != "best of three"].assign(kind=told[0], rate=told[1])
     kinds = trained.astype({"rate": float}).groupby("kind", sort=False)
-    figure = Figure(figsize=(9.6, 5.0), layout="constrained")
-    panels = figure.subplots(2, -(-len(kinds) // 2), sharey=True, squeeze=False).ravel()
-    for ax in panels[len(kinds) :]:
-        ax.remove()
-    for ax, (kind, mine) in zip(panels, kinds, strict=False):
+    figure, panels = _panels([1] * len(kinds), rows=2, height=5.0)
+    for ax, (kind, mine) in zip(panels, kinds, strict=True):
         for (seed, line), style in zip(mine.groupby("seed"), cycle(("-", "--", ":")), strict=False):
             look = {"marker": "o", "ms": 3, "color": "0.4", "lw": 1}
             ax.plot(line["rate"], line["f1"], style, label=f"seed {seed}", **look)
         chosen = mine.merge(best[["kind", "seed", "f1"]])
         circle = {"color": LIGHT, "ms": 8, "mfc": "none", "mew": 1.6}
         ax.plot(chosen["rate"], chosen["f1"], "o", label="chosen on validation", **circle)
-        ax.set(xscale="log", title=kind)
-        rates = sorted(set(mine["rate"]))
-        ax.set_xticks(rates, labels=map("{:g}".format, rates))
-        ax.minorticks_off()
-        ax.grid(alpha=0.3)
-    figure.legend(
-        *ax.get_legend_handles_labels(), loc="outside upper center", ncols=9, frameon=False
-    )
-    figure.supxlabel("learning rate")
-    figure.supylabel("F1 on test pictures")
+        ax.set_title(kind)
+        _mark(ax, mine["rate"])
+    _name_axes(figure, panels, "learning rate")
     return figure
+
+
+def lengths_figure(runs: "DataFrame") -> "Figure":
+    """Draw F1 against the steps of a training: a panel for every recipe, a line for every network.
+
+    `runs` are those of a table with rows "RECIPE; NETWORK; STEPS steps", one training each.
+    A doubling of the steps is equally wide in all panels, so that slopes may be compared.
+    """
+    told = runs["label"].str.extract(r"^(?P<recipe>.+); (?P<network>.+); (?P<steps>\d+) steps$")
+    trained = told.assign(f1=runs["f1"]).astype({"steps": int})
+    recipes = trained.groupby("recipe", sort=False)
+    looks = [(DARK, "o-"), (LIGHT, "s--"), ("0.4", "^:")]
+    styles = dict(zip(dict.fromkeys(trained["network"]), looks, strict=False))
+    doublings = recipes["steps"].agg(lambda steps: np.log2(max(2, steps.max() / steps.min())))
+    figure, panels = _panels(list(doublings), rows=1, height=3.2)
+    for ax, (recipe, mine) in zip(panels, recipes, strict=True):
+        for network, (colour, style) in styles.items():
+            line = mine[mine["network"] == network].sort_values("steps")
+            ax.plot(line["steps"], line["f1"], style, color=colour, ms=4, lw=1.2, label=network)
+        ax.set_title(recipe)
+        _mark(ax, mine["steps"])
+    _name_axes(figure, panels, "steps of the training")
+    return figure
+
+
+def _panels(widths: Sequence[float], *, rows: int, height: float) -> "tuple[Figure, NDArray[Any]]":
+    """Lay out panels of these relative widths, alike in every row, with one axis of scores."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, height), layout="constrained")
+    across = -(-len(widths) // rows)
+    grid = figure.subplots(rows, across, sharey=True, squeeze=False, width_ratios=widths[:across])
+    for ax in grid.ravel()[len(widths) :]:
+        ax.remove()
+    return figure, grid.ravel()[: len(widths)]
+
+
+def _mark(ax: "Axes", values: "Series[Any]") -> None:
+    """Mark just these values on a logarithmic axis."""
+    marks = sorted(set(values))
+    ax.set_xscale("log")
+    ax.set_xticks(marks, labels=map("{:g}".format, marks))
+    ax.minorticks_off()
+    ax.grid(alpha=0.3)
+
+
+def _name_axes(figure: "Figure", panels: NDArray[Any], x: str) -> None:
+    """Name both axes and, above all panels, what their lines are."""
+    lines = panels[-1].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside upper center", ncols=9, frameon=False)
+    figure.supxlabel(x)
+    figure.supylabel("F1 on test pictures")
 
 
 def history_figure(rows: Sequence[Mapping[str, Any]]) -> "Figure":

@@ -15,6 +15,7 @@ from cellcount_lib.plots import (
     FOUND,
     MISSED,
     brighten,
+    lengths_figure,
     outline,
     rates_figure,
     show_forest,
@@ -181,3 +182,34 @@ def test_rates_have_a_line_for_every_seed_and_a_circle_where_the_best_is():
     (legend,) = figure.legends
     told = [text.get_text() for text in legend.get_texts()]
     assert told == ["seed 0", "seed 1", "seed 2", "seed 3", "chosen on validation"]
+
+
+def test_lengths_have_a_panel_for_every_recipe_and_one_look_for_a_network():
+    found = {
+        ("long", "big"): {100: 0.1, 200: 0.2, 400: 0.3},
+        ("long", "small"): {100: 0.4, 200: 0.5},
+        ("short", "small"): {100: 0.6},
+        ("short", "big"): {200: 0.8, 100: 0.7},
+    }
+    rows = [
+        (f"{recipe}; {network}; {steps} steps", f1)
+        for (recipe, network), scores in found.items()
+        for steps, f1 in scores.items()
+    ]
+    figure = lengths_figure(pd.DataFrame(rows, columns=["label", "f1"]))
+    assert [ax.get_title() for ax in figure.axes] == ["long", "short"]
+    for ax in figure.axes:
+        drawn = {line.get_label(): line for line in ax.lines}
+        for network, line in drawn.items():
+            scores = dict(sorted(found[ax.get_title(), network].items()))
+            assert dict(zip(*line.get_data(), strict=True)) == scores
+    looks = [[(line.get_color(), line.get_marker()) for line in ax.lines] for ax in figure.axes]
+    assert looks[0] == looks[1], "a network looks the same under every recipe"
+    assert len(set(looks[0])) == 2
+    ticks = [[text.get_text() for text in ax.get_xticklabels()] for ax in figure.axes]
+    assert ticks == [["100", "200", "400"], ["100", "200"]]
+    figure.draw_without_rendering()
+    ends = [ax.transData.transform([(100, 0), (200, 0)])[:, 0] for ax in figure.axes]
+    assert np.ptp(ends[0]) == pytest.approx(np.ptp(ends[1]), rel=0.01), "equally wide everywhere"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["big", "small"]

@@ -48,7 +48,7 @@ SEP = "\n"
 class Results:
     """What is known of a grid's runs."""
 
-    # `RUN_COLUMNS`, lr where networks were trained, every score of `pooled`, and mae_objects
+    # `RUN_COLUMNS`, epochs and lr where networks were trained, scores of `pooled`, mae_objects
     runs: pd.DataFrame
     images: pd.DataFrame  # run, and the per-picture rows of `protocols.Protocol.score`
     missing: list[str]  # rows without a usable record, as `missing_run` names them
@@ -124,6 +124,8 @@ def run_row(label: str, run: str, record: Record) -> dict[str, Any]:
         "data": (record.identity["data"] or "")[:12],
         "code": digest(dict(record.identity["code"]))[:12],
     }
+    if record.history:
+        known["epochs"] = len(record.history)
     if record.lr is not None:
         known["lr"] = record.lr
     return known | (scores(record.table(), record.protocol) if record.images else {})

@@ -17,6 +17,7 @@ from cellcount_lib.tables.formats import Cell, Table
 DIGITS = {"mae": 2, "medae": 2, "mpe_percent": 1, "mae_objects": 2}
 MISSING = "missing"
 FEW_PICTURES = 20
+NO_GAIN = "no gain in "  # begins the reason of a training that `training.callbacks.Watch` ended
 
 
 def tables(
@@ -51,12 +52,17 @@ def _main(
         "runs": "runs",
         "pictures": "pictures",
         "collapsed": "collapsed",
+        "epochs": "epochs",
         "rate": "learning rate",
         "time": "time",
     }
-    rates = _rates(results)
-    if not rates:
-        del header["rate"]
+    trained = {
+        "epochs": _trained_with(results, "epochs", ".0f"),
+        "rate": _trained_with(results, "lr", ".2g"),
+    }
+    for name, by_row in trained.items():
+        if not by_row:
+            del header[name]
     if not any(means["letters"]):
         del header["letters"]
     if not any(metric in row.published for row in grid.rows):
@@ -68,7 +74,8 @@ def _main(
     for row in grid.rows:
         values: dict[Any, Any] = means.loc[row.label].to_dict()
         links = _links(results, row.label, notebook)
-        shown = _shown(grid, row, values, metric) | {"rate": rates.get(row.label, "")}
+        shown = _shown(grid, row, values, metric)
+        shown |= {name: by_row.get(row.label, "") for name, by_row in trained.items()}
         if marks := [f"{n} {mark}" for mark, n in _doubtful(results, row.label).items() if n]:
             shown["runs"] += f" ({', '.join(marks)})"
         rows.append((Cell(row.label, links), *(Cell(shown.get(name, "")) for name in header)))
@@ -159,14 +166,14 @@ def _interval(row: Row, values: Mapping[str, Any], metric: str) -> str:
     return "none: one training" if values["n"] == 1 else f"range {least} to {most}"
 
 
-def _rates(results: Results) -> dict[str, str]:
-    """Return the learning rates of each row if they are not the same in the whole table."""
-    if "lr" not in results.runs or results.runs["lr"].nunique() < 2:
+def _trained_with(results: Results, column: str, spec: str) -> dict[str, str]:
+    """Return rates or epochs of each row's trainings, if they differ in the table."""
+    if column not in results.runs or results.runs[column].nunique() < 2:
         return {}
-    trained = results.runs.dropna(subset="lr").groupby("label")["lr"]
+    trained = results.runs.dropna(subset=column).groupby("label")[column]
     return {
-        str(label): " to ".join(f"{rate:.2g}" for rate in sorted({min(rates), max(rates)}))
-        for label, rates in trained
+        str(label): " to ".join(format(value, spec) for value in sorted({min(mine), max(mine)}))
+        for label, mine in trained
     }
 
 
@@ -205,6 +212,11 @@ def _notes(grid: Grid, results: Results, means: pd.DataFrame, metric: str) -> li
         f"deviation over seeds. {' '.join(_chances(grid, means, metric))} Time is that of the "
         "training, or of everything where nothing is trained."
     )
+    if early := int(runs["reason"].str.contains(NO_GAIN).sum()):
+        notes.append(
+            f"{early} of {int(runs['epochs'].count())} trainings were ended by their recipe, "
+            "which stops where validation pictures show no gain for some epochs."
+        )
     notes += [f"{mark} {MARKS[mark]}." for mark, n in _doubtful(results).items() if n]
     usual, others = _machines(results)
     notes.append(f"Run on {usual}.")

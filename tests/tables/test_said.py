@@ -50,6 +50,15 @@ def test_chapter_4_of_the_two_ideas_and_the_architectures(f1):
     assert (gain(f1, "ResUnet, full", "c-ResUnet, full") > 0).all()
 
 
+def test_chapter_4_of_trainings_that_were_stopped(ablation):
+    runs = ablation.results.runs.dropna(subset="epochs")
+    assert runs["reason"].str.contains("for 2 epochs").mean() > 0.9
+    assert 0.4 < runs["epochs"].median() / 16 < 0.6
+    assert runs["epochs"].min() == 3
+    compared = runs[runs["label"].isin(["ResUnet, full", "c-ResUnet, full"])]
+    assert (compared["epochs"] < 8).sum() > len(compared) / 2
+
+
 def test_chapter_4_of_collapses(ablation):
     runs = ablation.results.runs
     down = runs[runs["status"] == "collapsed"]

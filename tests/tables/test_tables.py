@@ -207,6 +207,31 @@ def test_learning_rates_have_a_column_where_they_differ():
     assert column(0.00013, 0.0051, 1e-3, 1e-3, np.nan) == ["0.00013 to 0.0051", "0.001", ""]
 
 
+def test_epochs_have_a_column_where_they_differ_and_a_note_where_a_recipe_stopped():
+    made = results(a=[GOOD] * 3, b=[GOOD, BAD, None], otsu=[GOOD])
+    runs = (Run(NETWORK, {"profile": "smoke"}),)
+    grid = Grid(
+        "g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in ("a", "b", "otsu"))
+    )
+
+    def said(*epochs, stopped=()):
+        made.runs["epochs"] = epochs
+        made.runs["reason"] = ""
+        made.runs.loc[list(stopped), "reason"] = "no gain in valid_loss for 2 epochs"
+        table = tables(grid, made)[0]
+        notes = [note for note in table.notes if "ended by their recipe" in note]
+        if "epochs" not in table.header:
+            return None, notes
+        return [row[table.header.index("epochs")].text for row in table.rows], notes
+
+    none = np.nan
+    assert said(4, 4, 4, 4, 4, none, none) == (None, [])
+    assert said(8, 4, 16, 16, 16, none, none) == (["4 to 16", "16", ""], [])
+    column, (note,) = said(8, 4, 16, 5, 16, none, none, stopped=(0, 1, 3))
+    assert column == ["4 to 16", "5 to 16", ""]
+    assert note.startswith("3 of 5 trainings were ended by their recipe")
+
+
 def test_a_cutoff_on_an_edge_and_a_curve_without_knee_are_marked():
     runs = (Run(NETWORK, {"profile": "smoke"}),) * 3
     grid = Grid("g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in "ab"))

@@ -9,6 +9,7 @@ import torch
 from cellcount_lib import losses
 from cellcount_lib.data.sample import Sample
 from cellcount_lib.models import build
+from cellcount_lib.tables.render import NO_GAIN
 from cellcount_lib.training.augment import Augmentation
 from cellcount_lib.training.crops import Crops, cell_places, grid_places
 from cellcount_lib.training.fast import Callback
@@ -248,7 +249,7 @@ def test_a_plateau_lowers_the_rate_of_the_optimiser_and_then_stops(crops):
     # after 3 training ends.
     rates = [row["lr"] for row in learn.history.rows]
     np.testing.assert_allclose(rates, [1e-4, 1e-4, 1e-4, 0.5e-4])
-    assert "no gain in valid_loss for 3 epochs" in learn.stop_reason
+    assert learn.stop_reason == f"{NO_GAIN}valid_loss for 3 epochs"
     assert learn.watch.state["best_epoch"] == 0
 
 
