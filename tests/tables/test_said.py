@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellcount_lib.models import build
+from cellcount_lib.models.measure import count_parameters
 from cellcount_lib.scoring.stats import difference
 from cellcount_lib.tables.committed import table
 from cellcount_lib.tables.compare import row_counts
@@ -393,6 +395,45 @@ def test_schedule_free_is_ahead_after_the_default_training_only():
     high = lead.loc["Schedule-Free AdamW; 0.01"]
     assert high.mean() > 0.005
     assert not (high > 0).all()
+
+
+def test_chapter_10_of_longer_trainings():
+    runs = table("curve").results.runs
+    runs[["recipe", "network", "steps"]] = runs["label"].str.split("; ", expand=True)
+    f1 = runs.assign(steps=runs["steps"].str.removesuffix(" steps").astype(int)).pivot(
+        index=["recipe", "network"], columns="steps", values="f1"
+    )
+    recommended = f1.loc["recommended"]
+    assert recommended.loc["c-ResUnet"].is_monotonic_increasing
+    assert recommended.loc["ResUnet", [360, 720, 1440]].is_monotonic_increasing
+    assert recommended.loc["Unet", 1440] < recommended.loc["Unet", 360]
+    assert list(recommended.columns) == [360, 720, 1440, 2880, 5760]
+    large, plain = recommended.loc["c-ResUnet"], recommended.loc["ResUnet"]
+    assert large[1440] < plain[360] < large[2880]
+    assert plain[1440] - plain[360] < large[1440] - large[360]
+    dice = f1.loc["clissa2023, Dice"]
+    assert dice.loc["ResUnet", [360, 720, 1440]].is_monotonic_increasing
+    assert dice.loc["c-ResUnet", 720] < dice.loc["c-ResUnet", 360] < dice.loc["c-ResUnet", 1440]
+    first = f1.loc["fcn2016"]
+    assert 0.05 < first.loc["c-ResUnet", 1440] - first.loc["c-ResUnet", 360] < 0.06
+    assert first.loc["ResUnet", 1440] - first.loc["ResUnet", 360] < -0.04
+    stopped = runs[runs["recipe"] == "morelli2021"]
+    assert stopped["epochs"].tolist() == [4, 5, 5]
+    assert stopped["f1"].nunique() == 1
+
+
+def test_chapter_10_of_the_recommended_network():
+    f1 = by_seed("recommended-network")
+    assert (f1.loc["ResUnet"] > f1.loc["c-ResUnet"]).all()
+    assert (f1.loc["small Unet"] < f1.loc["ResUnet"]).all()
+    assert f1.shape == (3, 3)
+    assert (table("recommended-network").results.runs["status"] == "completed").all()
+    larger, plain, small, unet = (
+        count_parameters(build(name)) for name in ("c-resunet", "resunet", "small-unet", "unet")
+    )
+    assert 8 < unet / larger < 8.5
+    assert 0.45 < plain / larger < 0.55
+    assert 0.98 < small / plain < 1.02
 
 
 def test_chapter_10_of_optimisers():
