@@ -416,7 +416,7 @@ def test_chapter_10_of_longer_trainings():
     assert dice.loc["c-ResUnet", 720] < dice.loc["c-ResUnet", 360] < dice.loc["c-ResUnet", 1440]
     first = f1.loc["fcn2016"]
     assert 0.05 < first.loc["c-ResUnet", 1440] - first.loc["c-ResUnet", 360] < 0.06
-    assert first.loc["ResUnet", 1440] - first.loc["ResUnet", 360] < -0.04
+    assert -0.06 < first.loc["ResUnet", 1440] - first.loc["ResUnet", 360] < -0.04
     stopped = runs[runs["recipe"] == "morelli2021"]
     assert stopped["epochs"].tolist() == [4, 5, 5]
     assert stopped["f1"].nunique() == 1
