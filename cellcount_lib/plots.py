@@ -157,7 +157,7 @@ def lengths_figure(runs: "DataFrame") -> "Figure":
     trained = told.assign(f1=runs["f1"]).astype({"steps": int})
     recipes = trained.groupby("recipe", sort=False)
     looks = [(DARK, "o-"), (LIGHT, "s--"), ("0.4", "^:")]
-    styles = dict(zip(dict.fromkeys(trained["network"]), looks, strict=False))
+    styles = dict(zip(dict.fromkeys(trained["network"]), cycle(looks), strict=False))
     doublings = recipes["steps"].agg(lambda steps: np.log2(max(2, steps.max() / steps.min())))
     figure, panels = _panels(list(doublings), rows=1, height=3.2)
     for ax, (recipe, mine) in zip(panels, recipes, strict=True):
@@ -166,7 +166,7 @@ def lengths_figure(runs: "DataFrame") -> "Figure":
             ax.plot(line["steps"], line["f1"], style, color=colour, ms=4, lw=1.2, label=network)
         ax.set_title(recipe)
         _mark(ax, mine["steps"])
-    _name_axes(figure, panels, "steps of the training")
+    _name_axes(figure, panels, "steps that a training may take")
     return figure
 
 

@@ -190,7 +190,7 @@ def test_lengths_have_a_panel_for_every_recipe_and_one_look_for_a_network():
         ("long", "small"): {100: 0.4, 200: 0.5},
         ("short", "small"): {100: 0.6},
         ("short", "big"): {200: 0.8, 100: 0.7},
-    }
+    } | {("short", f"more {n}"): {100: 0.0, 200: n / 10} for n in (1, 2)}
     rows = [
         (f"{recipe}; {network}; {steps} steps", f1)
         for (recipe, network), scores in found.items()
@@ -201,15 +201,16 @@ def test_lengths_have_a_panel_for_every_recipe_and_one_look_for_a_network():
     for ax in figure.axes:
         drawn = {line.get_label(): line for line in ax.lines}
         for network, line in drawn.items():
-            scores = dict(sorted(found[ax.get_title(), network].items()))
+            scores = dict(sorted(found.get((ax.get_title(), network), {}).items()))
             assert dict(zip(*line.get_data(), strict=True)) == scores
     looks = [[(line.get_color(), line.get_marker()) for line in ax.lines] for ax in figure.axes]
     assert looks[0] == looks[1], "a network looks the same under every recipe"
-    assert len(set(looks[0])) == 2
+    assert len(looks[0]) == 4
+    assert len(set(looks[0])) == 3
     ticks = [[text.get_text() for text in ax.get_xticklabels()] for ax in figure.axes]
     assert ticks == [["100", "200", "400"], ["100", "200"]]
     figure.draw_without_rendering()
     ends = [ax.transData.transform([(100, 0), (200, 0)])[:, 0] for ax in figure.axes]
     assert np.ptp(ends[0]) == pytest.approx(np.ptp(ends[1]), rel=0.01), "equally wide everywhere"
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["big", "small"]
+    assert [text.get_text() for text in legend.get_texts()] == ["big", "small", "more 1", "more 2"]

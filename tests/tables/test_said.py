@@ -399,10 +399,9 @@ def test_schedule_free_is_ahead_after_the_default_training_only():
 
 def test_chapter_10_of_longer_trainings():
     runs = table("curve").results.runs
-    runs[["recipe", "network", "steps"]] = runs["label"].str.split("; ", expand=True)
-    f1 = runs.assign(steps=runs["steps"].str.removesuffix(" steps").astype(int)).pivot(
-        index=["recipe", "network"], columns="steps", values="f1"
-    )
+    told = runs["label"].str.split("; ", expand=True)
+    runs = runs.assign(recipe=told[0], network=told[1], steps=told[2].str[:-6].astype(int))
+    f1 = runs.pivot(index=["recipe", "network"], columns="steps", values="f1")
     recommended = f1.loc["recommended"]
     assert recommended.loc["c-ResUnet"].is_monotonic_increasing
     assert recommended.loc["ResUnet", [360, 720, 1440]].is_monotonic_increasing
