@@ -136,13 +136,15 @@ def _table(found: Sequence[Evidence]) -> str:
 
 
 def _row(e: Evidence) -> Iterator[str]:
-    for label, value in zip((e.claim.row, e.claim.than), e.values, strict=True):
-        place = f"{e.claim.table}@{e.profile}/{slug(label)}/{e.claim.score}"
+    labels = (e.claim.row, e.claim.than)
+    for label, value, parts in zip(labels, e.values, e.parts, strict=True):
         title = f", {e.title}" if label == e.claim.row else ""
+        links = ", ".join(_link(e, *part) for part in parts.items())
         if of_several(label):
-            yield f"{label.replace('?', '1, 2, …')}, together{title}: {_number(e, value)}"
+            together = f"{label.replace('?', '1, 2, …')}, together{title}"
+            yield f"{together}: {_number(e, value)} ({links})"
         else:
-            yield f"{label}{title}: [{_number(e, value)}](result:{place})"
+            yield f"{label}{title}: {links}"
     less = e.difference
     if less is None:
         yield _signed(e, e.values[0] - e.values[1])
@@ -165,6 +167,11 @@ def _decided_by(e: Evidence) -> str:
     if e.trainings is None:
         return ": more pictures are needed"
     return f": {e.trainings} trainings would decide"
+
+
+def _link(e: Evidence, label: str, value: float) -> str:
+    place = f"{e.claim.table}@{e.profile}/{slug(label)}/{e.claim.score}"
+    return f"[{_number(e, value)}](result:{place})"
 
 
 def _number(e: Evidence, value: float) -> str:

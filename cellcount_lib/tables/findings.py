@@ -15,7 +15,7 @@ strengths:
 Where the rows are the other way round than claimed, the strength begins with *against*.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -42,6 +42,8 @@ from cellcount_lib.tables.compare import row_counts
 from cellcount_lib.tables.write import plans
 
 SHOWN, SEEN, OPEN, AGAINST = "shown", "seen", "open", "against: "
+Scores = Mapping[str, float]
+"""Mean scores by row."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Evidence:
     strength: str
     trainings: int | None  # that would decide what is open; None if more pictures are needed
     published: float | None  # the published difference
+    parts: tuple[Scores, Scores]  # of every row that `row` and `than` stand for
 
     @property
     def values(self) -> tuple[float, float]:
@@ -109,6 +112,11 @@ class Tabled:
         if not fit:
             raise unknown_name(f"row of {self.grid.name}", label, rows)
         return fit
+
+    def scores(self, label: str, score: str) -> Scores:
+        """Return the mean score of the row, or of each of several."""
+        counts = ((row.label, self.counts(row.label)) for row in self.rows(label))
+        return {name: float(one.scores(score).mean()) for name, one in counts if one is not None}
 
     def counts(self, label: str) -> PictureCounts | None:
         """Return what the runs of a row counted, or those of several together; None if none."""
@@ -148,6 +156,10 @@ def evidence(claims: Sequence[Claim], tables: Iterable[Tabled]) -> list[Evidence
                 strength=strength,
                 trainings=decide,
                 published=_published(claim, table),
+                parts=(
+                    table.scores(claim.row, claim.score),
+                    table.scores(claim.than, claim.score),
+                ),
             )
         )
     return made

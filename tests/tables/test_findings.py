@@ -38,7 +38,7 @@ class Made:
         )
         return Grid("made", "", "", "", {"f1": "F1"}, rows)
 
-    rows, counts = Tabled.rows, Tabled.counts
+    rows, counts, scores = Tabled.rows, Tabled.counts, Tabled.scores
 
 
 def less(tp, by):
@@ -96,8 +96,19 @@ def test_folds_are_one_row_of_all_their_pictures():
     )
     assert both.published is None
     first, second, *_ = pages._row(both)
-    assert first == f"fold 1, 2, …, together, F1: {both.values[0]:.3f}"
-    assert second == f"fold 1, 2, …, Otsu, together: {both.values[1]:.3f}"
+    # and where each of them comes from: of 80 cells, the mean of three seeds, or one run
+    good, bad = (sum(seed) for seed in (GOOD, BAD))
+    one = np.mean([2 * t / (t + 80) for t in (good, sum(less(GOOD, 1)), good)])
+    other = 2 * bad / (bad + 80)
+    assert first == (
+        f"fold 1, 2, …, together, F1: {both.values[0]:.3f} "
+        f"([{one:.3f}](result:made@laptop/fold-1/f1), [{other:.3f}](result:made@laptop/fold-2/f1))"
+    )
+    assert second == (
+        f"fold 1, 2, …, Otsu, together: {both.values[1]:.3f} "
+        f"([{other:.3f}](result:made@laptop/fold-1-otsu/f1), "
+        f"[{other:.3f}](result:made@laptop/fold-2-otsu/f1))"
+    )
     repeated = results(**{"fold 1": [GOOD], "fold 2": [GOOD], "b": [BAD]})
     with pytest.raises(InputError, match="expected every picture once"):
         found(Made(repeated), row="fold ?")
