@@ -3,7 +3,8 @@
     python tools/panels.py table1 --runs-dir runs     writes results/laptop/table1-panels.npz
 
 The window is where the most cells of a simulated test picture lie close together; every trained row
-gives the heatmap of its first seed. A real picture is refused: none may be committed.
+gives the heatmap of its first seed. A row whose run is not in the folder keeps the panel that it
+has. A real picture is refused: none may be committed.
 """
 
 import argparse
@@ -42,6 +43,20 @@ def most_crowded(samples: list[Sample]) -> tuple[Sample, int, int]:
     return found
 
 
+def kept_panels(
+    path: Path, sample: Sample, window: tuple[int, ...]
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Panels and cutoffs by row that are there of the same window."""
+    if not path.exists():
+        return {}
+    with np.load(path) as there:
+        if there["picture"] != sample.meta["index"] or tuple(there["window"]) != window:
+            return {}
+        cuts = map(float, there["cutoffs"])
+        pairs = zip(there["heatmaps"], cuts, strict=True)
+        return dict(zip(there["labels"].tolist(), pairs, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid")
@@ -56,13 +71,22 @@ def main() -> None:
         parser.error(f"{dataset}: only simulated pictures may be committed")
     sample, row, column = most_crowded([s for s in load(dataset, split="test") if s.count > 20])
     window = np.s_[row : row + SIZE[0], column : column + SIZE[1]]
+    path = ROOT / "results" / asked.profile / f"{asked.grid}-panels.npz"
+    place = (row, column, *SIZE)
+    earlier = kept_panels(path, sample, place)
     panels, cutoffs = [], []
-    for run in rows.values():
+    for label, run in rows.items():
         folder = asked.runs_dir / asked.profile / run.id
-        kept = load_heatmaps(folder / "heatmaps-test.npz")[sample.meta["name"]]
-        heatmap = kept.heatmap()[window]
-        panels.append(np.rint(255 * heatmap[::2, ::2]).astype(np.uint8))
-        cutoffs.append(read_record(folder / "record.json").cutoff)
+        heatmaps = folder / "heatmaps-test.npz"
+        if not heatmaps.exists() and label in earlier:
+            panel, cutoff = earlier[label]
+            print(f"{label}: no {heatmaps}, kept as it was")
+        else:
+            heatmap = load_heatmaps(heatmaps)[sample.meta["name"]].heatmap()
+            panel = np.rint(255 * heatmap[window][::2, ::2]).astype(np.uint8)
+            cutoff = read_record(folder / "record.json").cutoff
+        panels.append(panel)
+        cutoffs.append(cutoff)
     packed = io.BytesIO()
     np.savez_compressed(
         packed,
@@ -70,10 +94,9 @@ def main() -> None:
         heatmaps=np.stack(panels),
         cutoffs=np.array(cutoffs, float),
         picture=sample.meta["index"],
-        window=(row, column, *SIZE),
+        window=place,
         step=2,
     )
-    path = ROOT / "results" / asked.profile / f"{asked.grid}-panels.npz"
     write_whole(path, packed.getvalue())
     print(f"{path.relative_to(ROOT)}: {len(panels)} heatmaps of {sample.meta['name']}")
 

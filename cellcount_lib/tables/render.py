@@ -193,6 +193,20 @@ def _others(grid: Grid, means: pd.DataFrame, metrics: Sequence[str]) -> Table:
     return Table(f"{grid.title}: further scores", header, tuple(rows))
 
 
+def _ended_early(runs: pd.DataFrame) -> str:
+    """Say how many trainings their recipe ended, and after how many epochs without a gain."""
+    early = runs[runs["reason"].str.contains(NO_GAIN)]
+    if early.empty:
+        return ""
+    waits = early.groupby(early["reason"].str.extract(r"for (\d+) epochs", expand=False))["label"]
+    said = sorted((int(wait), "; ".join(labels.unique())) for wait, labels in waits)
+    of = [f"{wait} epochs" + (f" ({rows})" if len(said) > 1 else "") for wait, rows in said]
+    return (
+        f"{len(early)} of {int(runs['epochs'].count())} trainings were ended by their recipe, "
+        f"which stops where validation pictures show no gain for {' or '.join(of)}."
+    )
+
+
 def _notes(grid: Grid, results: Results, means: pd.DataFrame, metric: str) -> list[str]:
     runs = results.runs
     notes = [grid.note] if grid.note else []
@@ -212,11 +226,8 @@ def _notes(grid: Grid, results: Results, means: pd.DataFrame, metric: str) -> li
         f"deviation over seeds. {' '.join(_chances(grid, means, metric))} Time is that of the "
         "training, or of everything where nothing is trained."
     )
-    if early := int(runs["reason"].str.contains(NO_GAIN).sum()):
-        notes.append(
-            f"{early} of {int(runs['epochs'].count())} trainings were ended by their recipe, "
-            "which stops where validation pictures show no gain for some epochs."
-        )
+    if early := _ended_early(runs):
+        notes.append(early)
     notes += [f"{mark} {MARKS[mark]}." for mark, n in _doubtful(results).items() if n]
     usual, others = _machines(results)
     notes.append(f"Run on {usual}.")

@@ -54,18 +54,20 @@ class Recipe:
     def shortened(self, epochs: int | None) -> "Recipe":
         """Return the recipe for this many epochs: patience in proportion, at least one epoch.
 
+        The stop keeps its proportion to the patience, so that the rate falls as often before the
+        training ends as it does at the published length.
+
         Examples
         --------
-        >>> short = RECIPES["fcn2016"].shortened(6)
-        >>> short.epochs, short.patience
-        (6, 2)
+        >>> short = RECIPES["morelli2021"].shortened(16)
+        >>> short.epochs, short.patience, short.stop_after
+        (16, 1, 5)
         """
         if epochs is None or epochs == self.epochs:
             return self
-        share = epochs / self.epochs
-        wait = self.stop_after and max(2, round(self.stop_after * share))
-        patience = self.patience and max(1, round(self.patience * share))
-        return replace(self, epochs=epochs, patience=patience, stop_after=wait)
+        patience = self.patience and max(1, round(self.patience * epochs / self.epochs))
+        stop = self.stop_after and round(self.stop_after * patience / self.patience)
+        return replace(self, epochs=epochs, patience=patience, stop_after=stop)
 
 
 # R21 keeps every crop and adds 5 augmented copies, 11 where the labels were drawn by hand, and 80 +

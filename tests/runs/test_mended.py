@@ -10,6 +10,7 @@ from cellcount_lib.runs.grid import project
 from cellcount_lib.runs.mended import MENDED, Mend, as_now
 from cellcount_lib.runs.status import differences
 
+TABLE1 = {"recipe": "morelli2021", "profile": "study", "epochs": None, "weight_map": None}
 KEPT = project() / "results" / "laptop" / "runs"
 
 
@@ -41,6 +42,12 @@ def test_every_mend_leads_to_what_there_is_now():
         ("apply", {"run": "simulated-c-resunet-three-class-4-seed0-1"}, False),
         ("_home", {"run": "simulated-c-resunet-flows-seed0-1"}, False),
         ("apply", {"run": "simulated-c-resunet-focal-tversky-seed0-1"}, True),
+        ("Recipe", {"recipe": "recommended"}, True),
+        ("Recipe", {"recipe": "morelli2021", "profile": "laptop", "epochs": None}, True),
+        ("Recipe", {"recipe": "morelli2021", "profile": "laptop", "epochs": 8}, False),
+        ("Recipe", TABLE1 | {"arch": "unet", "seed": 3}, True),
+        ("Recipe", TABLE1 | {"arch": "unet", "seed": 3, "weight_map": False}, False),
+        ("Recipe", TABLE1 | {"arch": "c-resunet", "seed": 3}, False),
     ],
 )
 def test_only_runs_that_did_not_meet_the_mistake_are_spared(name, parameters, spared):

@@ -42,23 +42,33 @@ def gain(f1, full, without):
     return (f1[full] - f1[without]).to_numpy()
 
 
-def test_chapter_4_of_the_two_ideas_and_the_architectures(f1):
+def test_chapter_4_of_the_two_ideas_and_the_architectures(f1, ablation):
     assert len(f1) == 5
-    assert (gain(f1, "c-ResUnet, full", "c-ResUnet, no WM") > 0).all()
-    assert len(set(np.sign(gain(f1, "ResUnet, full", "ResUnet, no WM")))) == 2
+    published = ablation.published["f1"]
+    maps = gain(f1, "c-ResUnet, full", "c-ResUnet, no WM")
+    assert (maps > 0).sum() == 4
+    part = maps.mean() / (published["c-ResUnet, full"] - published["c-ResUnet, no WM"])
+    assert 0.4 < part < 0.6
+    precision = means("table1", "precision")
+    assert 0 < precision["c-ResUnet, no WM"] - precision["c-ResUnet, full"] < 0.03
+    of_resunet = gain(f1, "ResUnet, full", "ResUnet, no WM")
+    assert len(set(np.sign(of_resunet))) == 2
+    assert abs(of_resunet.mean()) < 0.01
     artifacts = gain(f1, "c-ResUnet, full", "c-ResUnet, no AO")
     assert len(set(np.sign(artifacts))) == 2
-    assert abs(artifacts.mean()) < 0.02
-    assert (gain(f1, "ResUnet, full", "c-ResUnet, full") > 0).all()
+    assert abs(artifacts.mean()) < 0.001
+    networks = gain(f1, "ResUnet, full", "c-ResUnet, full")
+    assert ((networks > 0).sum(), networks.mean() > 0) == (3, True)
 
 
 def test_chapter_4_of_trainings_that_were_stopped(ablation):
     runs = ablation.results.runs.dropna(subset="epochs")
-    assert runs["reason"].str.contains("for 2 epochs").mean() > 0.9
-    assert 0.4 < runs["epochs"].median() / 16 < 0.6
-    assert runs["epochs"].min() == 3
-    compared = runs[runs["label"].isin(["ResUnet, full", "c-ResUnet, full"])]
-    assert (compared["epochs"] < 8).sum() > len(compared) / 2
+    older = runs["label"].str.startswith(("Unet", "small Unet"))
+    assert not runs.loc[~older, "reason"].str.contains("for 2 epochs").any()
+    assert 0.4 < (runs.loc[~older, "epochs"] < 16).mean() < 0.6
+    assert runs.loc[~older, "epochs"].min() == 11
+    assert not runs.loc[older, "reason"].str.contains("for 5 epochs").any()
+    assert runs.loc[older, "epochs"].min() == 3
 
 
 def test_chapter_4_of_collapses(ablation):
@@ -74,10 +84,12 @@ def test_chapter_4_of_collapses(ablation):
 
 def test_chapter_4_of_the_other_ruler(ablation):
     runs = table("table1-recommended").results.runs.set_index(["label", "seed"])["f1"]
-    for network, lowest, highest in (("c-ResUnet", 0, 0.03), ("ResUnet", -0.03, 0)):
+    for network in ("c-ResUnet", "ResUnet"):
         gains = runs[f"{network}, full"] - runs[f"{network}, no WM"]
         assert len(gains) == 5
-        assert lowest < gains.mean() < highest
+        assert 0 < gains.mean() < 0.01
+    networks = runs["ResUnet, full"] - runs["c-ResUnet, full"]
+    assert ((networks > 0).sum(), len(networks)) == (4, 5)
     once = ablation.results.runs.set_index(["label", "seed"])["status"]
     again = runs[once[once == "collapsed"].index]
     assert ((again > 0.2).sum(), len(again)) == (4, 6)
@@ -88,8 +100,7 @@ def test_chapter_4_of_the_crowd(ablation):
     images = ablation.results.images.merge(runs[["run", "label"]], on="run")
     crowd = images[images["n_true"] > 20].groupby("label")[["tp", "fp", "fn"]].sum()
     scores = 2 * crowd["tp"] / (2 * crowd["tp"] + crowd["fp"] + crowd["fn"])
-    best = scores.drop(["Otsu and watershed", "oracle"]).max()
-    assert scores["Otsu and watershed"] == pytest.approx(best, abs=0.02)
+    assert scores["Otsu and watershed"] > scores.drop(["Otsu and watershed", "oracle"]).max()
 
 
 def test_chapter_5_of_two_kinds_of_pictures():

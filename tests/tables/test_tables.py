@@ -214,10 +214,11 @@ def test_epochs_have_a_column_where_they_differ_and_a_note_where_a_recipe_stoppe
         "g", "G", "", "", {"f1": "F1"}, tuple(Row(name, {}, runs) for name in ("a", "b", "otsu"))
     )
 
-    def said(*epochs, stopped=()):
+    def said(*epochs, stopped=(), later=()):
         made.runs["epochs"] = epochs
         made.runs["reason"] = ""
-        made.runs.loc[list(stopped), "reason"] = "no gain in valid_loss for 2 epochs"
+        for wait, ended in ((2, stopped), (10, later)):
+            made.runs.loc[list(ended), "reason"] = f"no gain in valid_loss for {wait} epochs"
         table = tables(grid, made)[0]
         notes = [note for note in table.notes if "ended by their recipe" in note]
         if "epochs" not in table.header:
@@ -229,7 +230,12 @@ def test_epochs_have_a_column_where_they_differ_and_a_note_where_a_recipe_stoppe
     assert said(8, 4, 16, 16, 16, none, none) == (["4 to 16", "16", ""], [])
     column, (note,) = said(8, 4, 16, 5, 16, none, none, stopped=(0, 1, 3))
     assert column == ["4 to 16", "5 to 16", ""]
-    assert note.startswith("3 of 5 trainings were ended by their recipe")
+    stop = "were ended by their recipe, which stops where validation pictures show no gain"
+    assert note == f"3 of 5 trainings {stop} for 2 epochs."
+    _, (note,) = said(8, 4, 16, 12, 16, none, none, stopped=(0, 1), later=(3,))
+    assert note == f"3 of 5 trainings {stop} for 2 epochs (a) or 10 epochs (b)."
+    _, (note,) = said(8, 4, 16, 12, 16, none, none, stopped=(0, 3), later=(1,))
+    assert note == f"3 of 5 trainings {stop} for 2 epochs (a; b) or 10 epochs (a)."
 
 
 def test_a_cutoff_on_an_edge_and_a_curve_without_knee_are_marked():

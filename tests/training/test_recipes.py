@@ -75,6 +75,16 @@ def test_every_recipe_is_whole(one):
     )
 
 
+def test_a_stop_keeps_its_proportion_to_the_patience():
+    whole = RECIPES["morelli2021"]
+    assert (whole.patience, whole.stop_after) == (4, 20)
+    # 16 of 200 epochs are 0.32 of 4 epochs, at least one; 100 are two, and the stop is ten
+    for epochs, patience, stop in ((4, 1, 5), (16, 1, 5), (100, 2, 10), (150, 3, 15)):
+        short = whole.shortened(epochs)
+        assert (short.patience, short.stop_after) == (patience, stop)
+    assert RECIPES["fcn2016"].shortened(6).stop_after is None
+
+
 def test_profiles_grow():
     assert list(PROFILES) == ["smoke", "laptop", "study", "gpu", "paper"]
     sides = [profile.crop for profile in PROFILES.values()]
@@ -118,7 +128,7 @@ def test_overrides_win():
         profile="laptop", recipe="morelli2021", epochs=10, batch=3, crop=48, steps=7, loss="dice"
     ).resolved()
     assert (plan.epochs, plan.batch, plan.loss, scale.crop, scale.steps) == (10, 3, "dice", 48, 7)
-    assert (plan.weight_map, plan.patience, plan.stop_after) == (True, 1, 2)
+    assert (plan.weight_map, plan.patience, plan.stop_after) == (True, 1, 5)
     assert Training(recipe="morelli2021", weight_map=False).resolved()[0].weight_map is False
     plan, scale = Training(profile="paper", recipe="clissa2023").resolved()
     assert (plan.epochs, plan.batch, scale.crop, scale.steps) == (200, 32, 512, None)
