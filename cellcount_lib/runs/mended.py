@@ -139,6 +139,10 @@ MENDED: tuple[Mend, ...] = (
         ("Recipe", "93b5f88c", "496acc6c"),
         spares=_went_to_its_end,
     ),
+    *_mends(
+        "A recipe that stops and never lowers its rate could not be shortened. There is none.",
+        ("Recipe", "496acc6c", "00265491"),
+    ),
 )
 
 

@@ -65,8 +65,10 @@ class Recipe:
         """
         if epochs is None or epochs == self.epochs:
             return self
-        patience = self.patience and max(1, round(self.patience * epochs / self.epochs))
-        stop = self.stop_after and round(self.stop_after * patience / self.patience)
+        share = epochs / self.epochs
+        patience = self.patience and max(1, round(self.patience * share))
+        longer = patience / self.patience if self.patience else share
+        stop = self.stop_after and max(2, round(self.stop_after * longer))
         return replace(self, epochs=epochs, patience=patience, stop_after=stop)
 
 

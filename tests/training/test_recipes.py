@@ -83,6 +83,9 @@ def test_a_stop_keeps_its_proportion_to_the_patience():
         short = whole.shortened(epochs)
         assert (short.patience, short.stop_after) == (patience, stop)
     assert RECIPES["fcn2016"].shortened(6).stop_after is None
+    # one that never lowers its rate has no patience to go by: as its length, two epochs at least
+    without = replace(whole, schedule="constant", patience=0)
+    assert [without.shortened(epochs).stop_after for epochs in (16, 100)] == [2, 10]
 
 
 def test_profiles_grow():
