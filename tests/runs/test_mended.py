@@ -6,9 +6,10 @@ import pytest
 
 from cellcount_lib.fingerprint import closure
 from cellcount_lib.records import read_record
-from cellcount_lib.runs.grid import project
+from cellcount_lib.runs.grid import load_grid, project
 from cellcount_lib.runs.mended import MENDED, Mend, as_now
 from cellcount_lib.runs.status import differences
+from cellcount_lib.tables.committed import table
 
 TABLE1 = {"recipe": "morelli2021", "profile": "study", "epochs": None, "weight_map": None}
 KEPT = project() / "results" / "laptop" / "runs"
@@ -53,6 +54,16 @@ def test_every_mend_leads_to_what_there_is_now():
 def test_only_runs_that_did_not_meet_the_mistake_are_spared(name, parameters, spared):
     mends = [one for one in MENDED if one.name == name]
     assert (as_now(name, mends[0].before, parameters) == mends[-1].after) is spared
+
+
+@pytest.mark.parametrize(("profile", "epochs"), [("laptop", 4), ("study", 16)])
+def test_a_new_stop_spares_only_trainings_that_had_all_their_epochs(profile, epochs):
+    runs = table("table1", profile).results.runs.dropna(subset="epochs")
+    designs = load_grid("table1", profile=profile).rows
+    parameters = {run.id: run.parameters for row in designs for run in row.runs}
+    spared = [as_now("Recipe", "93b5f88c", parameters[name]) != "93b5f88c" for name in runs["run"]]
+    assert runs.loc[spared, "epochs"].eq(epochs).all()
+    assert sum(spared) == (len(runs) if profile == "laptop" else 4)
 
 
 def test_a_record_from_before_a_mend_is_current_where_it_is_spared():

@@ -71,6 +71,13 @@ def test_chapter_4_of_trainings_that_were_stopped(ablation):
     assert runs.loc[older, "epochs"].min() == 3
 
 
+def test_chapter_4_shows_heatmaps_of_the_networks_in_its_table(ablation):
+    with np.load(ablation.folder / "table1-panels.npz") as panels:
+        cutoffs = dict(zip(panels["labels"].tolist(), panels["cutoffs"], strict=True))
+    first = ablation.results.runs.query("seed == 0").dropna(subset="epochs")
+    assert cutoffs == dict(zip(first["label"], first["cutoff"], strict=True))
+
+
 def test_chapter_4_of_collapses(ablation):
     runs = ablation.results.runs
     down = runs[runs["status"] == "collapsed"]
