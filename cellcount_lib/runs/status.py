@@ -61,11 +61,9 @@ def states(
             if state.state not in CURRENT:
                 break
             if needed.state not in CURRENT:
-                why = f"{needed.run.id} is {needed.state}"
-                state = State(run, state.folder, "stale", why, None)
+                state = _outdated(state, f"{needed.run.id} is {needed.state}")
             elif state.record is not None and executed_since(needed.record, state.record):
-                why = f"{needed.run.id} was executed again since"
-                state = State(run, state.folder, "stale", why, None)
+                state = _outdated(state, f"{needed.run.id} was executed again since")
         states[run.id] = state
     return list(states.values())
 
@@ -143,6 +141,13 @@ def _kept(here: State, kept: Path, data: str | None) -> State:
     if here.state == "done" and here.record and here.record.finished >= record.finished:
         return here
     return State(run, here.folder, "kept", record.status, record)
+
+
+def _outdated(state: State, why: str) -> State:
+    """Make of a current state one that is not: what is only kept is missing here."""
+    if state.state == "kept":
+        return State(state.run, state.folder, "missing", f"what is kept is stale: {why}", None)
+    return State(state.run, state.folder, "stale", why, None)
 
 
 def data_fingerprint(name: str, root: Path | None) -> str | None:

@@ -148,11 +148,27 @@ def test_a_run_has_one_record_the_newest(look):
 
 def test_a_run_is_stale_where_what_it_needs_was_executed_again(look):
     keep(look.kept, TRAINED, finished="2026-01-02T00:00:00Z")
-    keep(look.kept, AGAIN)
+    write_record(look.runs / AGAIN.id, record(AGAIN))
     found = look()
     assert said(found) == ["kept", "stale", "missing"]
     assert found[1].why == f"{TRAINED.id} was executed again since"
-    assert stale(look.kept.parent) == {TRAINED.id: [], AGAIN.id: [f"the run {TRAINED.id}"]}
+
+
+def test_what_is_only_kept_is_missing_where_what_it_needs_was_executed_again(look):
+    keep(look.kept, AGAIN)
+    keep(look.kept, ORACLE)
+    keep(look.kept, TRAINED, finished="2026-01-02T00:00:00Z")
+    found = look()
+    assert said(found) == ["kept", "missing", "kept"]
+    assert found[1].why == f"what is kept is stale: {TRAINED.id} was executed again since"
+    assert ids(to_do(found)) == [TRAINED.id, AGAIN.id], "as what is kept of other code"
+    assert stale(look.kept.parent) == {
+        run.id: [f"the run {TRAINED.id}"] if run is AGAIN else [] for run in ALL
+    }
+    write_record(look.runs / TRAINED.id, record(TRAINED, finished="2026-01-03T00:00:00Z"))
+    found = look()
+    assert said(found) == ["done", "missing", "kept"]
+    assert ids(to_do(found)) == [AGAIN.id], "trained here: only scored again"
 
 
 def test_a_run_is_stale_where_what_it_needs_is(look):
