@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,8 @@ def tables_command(
 ) -> None:
     """Collect the records of a grid and make its table: tidy CSV, Markdown, HTML and LaTeX.
 
+    With --rows, other rows of a table that is there stay as they are.
+
     With --verify or --render nothing is collected. --verify makes all files of the tables again
     from the kept notebooks of their runs, compares these with themselves and with each other, and
     scores a picture of every baseline and control again; the exit code is 1 if anything differs.
@@ -57,11 +59,11 @@ def tables_command(
     from cellcount_lib.errors import DataError, InputError
     from cellcount_lib.runs.grid import load_grid
     from cellcount_lib.runs.status import RUNS, kept_notebooks, states
-    from cellcount_lib.tables.collect import collect
+    from cellcount_lib.tables.collect import again, collect
     from cellcount_lib.tables.formats import to_markdown
-    from cellcount_lib.tables.kept import keep, public_name
+    from cellcount_lib.tables.kept import keep, public_name, records_in
     from cellcount_lib.tables.render import tables
-    from cellcount_lib.tables.write import write
+    from cellcount_lib.tables.write import among_others, write
 
     if verify and render:
         raise InputError("give --verify or --render: what is rendered first cannot differ")
@@ -75,11 +77,18 @@ def tables_command(
         return
     if grid is None:
         raise InputError("give the name of a GRID, --verify or --render")
-    made = load_grid(grid, profile=profile, seeds=parse_seeds(seeds), dataset=dataset, scale=scale)
-    made = made.only(rows.split(",")) if rows else made
+    asked: dict[str, Any] = {"seeds": parse_seeds(seeds), "dataset": dataset, "scale": scale}
+    made = load_grid(grid, profile=profile, **asked)
+    asked |= {"grid": str(grid), "dataset": dataset and public_name(dataset)}
+    whole, folder = made, out / profile
+    if rows:
+        asked["rows"] = rows.split(",")
+        made = whole.only(asked["rows"])
     runs, kept = runs_folder(runs_dir, profile), kept_notebooks(profile)
     found = states(made.runs, runs, root=root, kept=kept)
     results = collect(made, found)
+    if rows:
+        made, results, asked = among_others(whole, results, asked, folder)
     if results.missing and not allow_missing:
         few = "\n  ".join(results.missing[:5])
         more = f"\n  and {len(results.missing) - 5} more" if len(results.missing) > 5 else ""
@@ -89,14 +98,8 @@ def tables_command(
         )
     if len(results.runs) == 0:
         raise DataError(f"no run of {made.name} is there; run them: cellcount run {grid}")
-    folder = out / profile
     changed = list(keep(found, kept, folder))
-    asked = {
-        "grid": str(grid),
-        "seeds": parse_seeds(seeds),
-        "dataset": dataset and public_name(dataset),
-        "scale": scale,
-    } | ({"rows": rows.split(",")} if rows else {})
+    results = again(results, records_in(folder))
     write(made, results, asked, folder)
     typer.echo(to_markdown(tables(made, results)))
     typer.echo(

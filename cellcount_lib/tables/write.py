@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cellcount_lib.errors import DataError
+import pandas as pd
+
+from cellcount_lib.errors import DataError, InputError
 from cellcount_lib.files import write_whole
 from cellcount_lib.runs.grid import Grid, load_grid
 from cellcount_lib.tables.collect import Results, again, missing_run, read_results, to_csv
@@ -58,6 +60,38 @@ def made_again(grid: Grid, plan: Mapping[str, Any], folder: Path, records: Recor
     """Make a table's results again from the kept records of the runs that it names."""
     there = read_results(folder, grid.name)
     return again(replace(there, missing=_lacking(grid, there, plan["missing"])), records)
+
+
+def among_others(
+    whole: Grid, results: Results, plan: dict[str, Any], folder: Path
+) -> tuple[Grid, Results, dict[str, Any]]:
+    """Put rows of a grid into its table in the folder, if one is there: other rows stay in it.
+
+    Gives the grid, the results of which `again` makes the table, and its plan.
+    """
+    path = folder / f"{whole.name}.json"
+    asked = whole.only(plan["rows"])
+    if not path.exists():
+        return asked, results, plan
+    there: Mapping[str, Any] = json.loads(path.read_text())
+    for name in ASKED:
+        if there[name] != plan[name]:
+            raise InputError(
+                f"{path}: --rows puts rows into this table; expected its {name}, {there[name]}, "
+                f"found {plan[name]}; ask as it was asked, or give another folder as --out"
+            )
+    words = [*there["rows"], *plan["rows"]] if "rows" in there else []
+    plan = {name: plan[name] for name in ASKED} | ({"rows": words} if words else {})
+    grid = whole.only(words) if words else whole
+    order = {row.label: number for number, row in enumerate(grid.rows)}
+    before = read_results(folder, whole.name).runs
+    others = before["label"].isin({*order} - {row.label for row in asked.rows})
+    runs = pd.concat([before[others], results.runs]).sort_values(
+        "label", key=lambda labels: labels.map(order), kind="stable"
+    )
+    joined = replace(results, runs=runs)
+    missing = _lacking(grid, joined, [*results.missing, *there["missing"]])
+    return grid, replace(joined, missing=missing), plan
 
 
 def _lacking(grid: Grid, results: Results, before: Sequence[str]) -> list[str]:

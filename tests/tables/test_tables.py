@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from unittest.mock import patch
@@ -186,6 +187,48 @@ def test_a_table_of_some_rows_stays_a_table_of_these_rows(collected):
     none = command(*asked[:-3], "three", "--out", "some")
     assert none.returncode != 0
     assert "expected a part of a label" in none.stderr
+
+
+def test_some_rows_are_put_into_the_table_that_is_there(collected):
+    base, command, *_ = collected
+
+    def files(folder):
+        return {path.name: path.read_text() for path in (base / folder / "smoke").glob("quick*")}
+
+    asked = ("tables", "quick", "--profile", "smoke")
+    whole = files("results")
+    for word in ("one", "two"):  # of a whole table, and of one that grows
+        for out in ("results", "grows"):
+            assert command(*asked, "--rows", word, "--out", out).returncode == 0
+    assert files("results") == whole
+    grown, plan = files("grows"), json.loads(files("grows")["quick.json"])
+    assert plan == json.loads(whole["quick.json"]) | {"rows": ["one", "two"]}
+    for ending in (".csv", "-images.csv", ".md"):
+        assert grown[f"quick{ending}"] == whole[f"quick{ending}"], ending
+    first = ("--seeds", "0", "--rows", "two", "--out")
+    other = command(*asked, *first, "grows")
+    assert other.returncode != 0
+    assert "expected its seeds, None, found [0]" in other.stderr
+    assert files("grows") == grown
+    assert command(*asked, *first, "early").returncode == 0
+    assert command("tables", "--verify", "--out", "grows").returncode == 0
+
+
+def test_a_table_with_missing_runs_takes_the_rows_that_are_there_now(collected):
+    base, command, *_ = collected
+    out = base / "lacks" / "smoke"
+    shutil.copytree(base / "partly" / "smoke", out)
+    before = json.loads((out / "quick.json").read_text())["missing"]
+    assert [name[:11] for name in before] == ["one, seed 1", "two, seed 1"]
+    asked = ("tables", "quick", "--profile", "smoke", "--rows", "two", "--out", "lacks")
+    ended = command(*asked)
+    assert ended.returncode == 1
+    assert "1 runs of quick are not there" in ended.stderr
+    assert command(*asked, "--allow-missing").returncode == 0
+    assert json.loads((out / "quick.json").read_text())["missing"] == before[:1]
+    text = (out / "quick.md").read_text().splitlines()
+    assert "1 of 2" in next(row for row in text if row.startswith("| one"))
+    assert "1 of 2" not in next(row for row in text if row.startswith("| two"))
 
 
 def test_learning_rates_have_a_column_where_they_differ():
