@@ -10,6 +10,7 @@ import torch
 from benchmarks.harness import Case, all_cores
 from cellcount_lib import records
 from cellcount_lib.inference.engine import load_onnx
+from cellcount_lib.inference.heatmaps import STEPS
 from cellcount_lib.inference.model_file import load_model
 from cellcount_lib.inference.predict import choose_precision, heatmap
 from cellcount_lib.models import build
@@ -32,6 +33,11 @@ def close(limit: float):
     return lambda a, b: bool(np.abs(a - b).mean() < limit)
 
 
+def but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
+    """Half a step of the logits that are kept, where the sigmoid is steepest, and no more."""
+    return bool(np.abs(a - b).max() < 1 / STEPS / 2 / 4 + 1e-5)
+
+
 def cases() -> list[Case]:
     image = picture()
     found = []
@@ -49,7 +55,7 @@ def cases() -> list[Case]:
                 reference=all_cores()(lambda m=theirs: plain(m, image)),
                 reference_is="plain forward pass: float32, contiguous",
                 at_least=1.0,
-                same=close(1e-4 if precision == "fp32" else 0.02),
+                same=but_for_rounding if precision == "fp32" else close(0.02),
             )
         )
     network, exact = load_onnx(), load_model(precision="fp32")
