@@ -84,6 +84,7 @@ def main() -> None:
     if unknown := set(topics) - set(TOPICS):
         parser.error(f"unknown topic {', '.join(sorted(unknown))}; known: {', '.join(TOPICS)}")
 
+    from cellcount_lib.files import write_whole
     from cellcount_lib.machine import REPORTED, processor, version
 
     versions = "; ".join(f"{name} {version(name)}" for name in REPORTED if version(name))
@@ -101,7 +102,9 @@ def main() -> None:
     report = "\n".join([table(rows), "", *result, *more])
     print(report)
     if arguments.out:
-        arguments.out.write_text(f"# `make bench`\n\n{machine}\n{report}\n")
+        write_whole(arguments.out, f"# `make bench`\n\n{machine}\n{report}\n")
+    if differ := sum(row["equal"] == "NO" for row in rows):
+        sys.exit(f"{differ} cases do not give the result of their reference: see above")
 
 
 if __name__ == "__main__":

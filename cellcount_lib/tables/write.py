@@ -77,10 +77,11 @@ def among_others(
     for name in ASKED:
         if there[name] != plan[name]:
             raise InputError(
-                f"{path}: --rows puts rows into this table; expected its {name}, {there[name]}, "
-                f"found {plan[name]}; ask as it was asked, or give another folder as --out"
+                f"{path}: --rows puts rows into this table; expected its {name} "
+                f"({there[name] or 'the default'}), found {plan[name] or 'the default'}; "
+                "ask as it was asked, or give another folder as --out"
             )
-    words = [*there["rows"], *plan["rows"]] if "rows" in there else []
+    words = list(dict.fromkeys([*there["rows"], *plan["rows"]])) if "rows" in there else []
     plan = {name: plan[name] for name in ASKED} | ({"rows": words} if words else {})
     grid = whole.only(words) if words else whole
     order = {row.label: number for number, row in enumerate(grid.rows)}
